@@ -1,0 +1,1 @@
+//! Criterion benchmarks of the pure core; see the files in `benches/`.

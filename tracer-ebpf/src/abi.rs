@@ -1,0 +1,277 @@
+//! What the two sides share: ring records, settings, counters.
+//!
+//! Everything is `repr(C)`, of fixed size and without implicit padding (asserted below), so that the
+//! agent may read a record from the ring in place. Numbers are in host byte order unless said
+//! otherwise; times are `CLOCK_BOOTTIME` nanoseconds (`bpf_ktime_get_boot_ns`).
+//!
+//! Every record begins with its [`Kind`] as one byte.
+
+use core::mem::{align_of, size_of};
+
+/// What a ring record is: its first byte.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// [`Transfer`]: bytes moved through a socket.
+    Transfer = 1,
+    /// [`Connection`]: first record of a connection, before its first transfer.
+    Connection = 2,
+    /// [`Ended`]: one direction, or all, of a connection is over.
+    Ended = 3,
+    /// [`Process`]: a process was forked, executed a program, or exited.
+    Process = 4,
+    /// [`Listening`]: a process began to listen on a TCP port.
+    Listening = 5,
+}
+
+/// Bytes went from the peer to the process (`recv`).
+pub const RECEIVED: u8 = 0;
+/// Bytes went from the process to the peer (`send`).
+pub const SENT: u8 = 1;
+
+/// This record ends its transfer. A transfer whose buffers are several (`writev`) is one record per
+/// buffer; all but the last lack this flag. Transfers are counted by it.
+pub const LAST_PIECE: u16 = 1;
+/// The bytes could not be seen: `sendfile`, `splice`, io_uring, `MSG_TRUNC`, an unreadable page.
+/// Position and length hold all the same.
+pub const UNSEEN: u16 = 2;
+
+/// Bytes moved through a socket; `captured` of them, from the first on, follow the record, and
+/// `tail_captured` of the last ones.
+///
+/// What follows the record is one of [`CLASSES`], found by the record's length: a head area, then a
+/// tail area. Captured bytes are at the start of their area.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Transfer {
+    /// [`Kind::Transfer`].
+    pub kind: u8,
+    /// [`RECEIVED`] or [`SENT`].
+    pub direction: u8,
+    /// [`LAST_PIECE`], [`UNSEEN`].
+    pub flags: u16,
+    /// How many of the first bytes are in the head area.
+    pub captured: u32,
+    /// The socket, for as long as it lives and never again until reboot: its cookie (`sock` family)
+    /// or inode number (`syscall` family).
+    pub connection: u64,
+    /// Position of the first byte in its direction, counted from the first byte seen.
+    pub position: u64,
+    /// Bytes moved.
+    pub length: u32,
+    /// How many of the last bytes are in the tail area; they never overlap the head's.
+    pub tail_captured: u32,
+    /// Sent: when the call began. Received: when the first of the bytes became readable in the
+    /// kernel (`sk_data_ready`). 0 = not known.
+    pub start_ns: u64,
+    /// When the call had moved the bytes.
+    pub end_ns: u64,
+    /// Process (tgid) in the upper half, thread in the lower, as `bpf_get_current_pid_tgid`.
+    pub pid_tgid: u64,
+    /// Goroutine that made the call; 0 = none, or not known.
+    pub goid: u64,
+}
+
+/// A payload area's shape: bytes for the head, bytes for the tail.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// Capacity of the head area.
+    pub head: usize,
+    /// Capacity of the tail area, which follows it.
+    pub tail: usize,
+}
+
+/// Most bytes of a head that are captured: what Apache, nginx (4 x 8 KiB, one line 8 KiB) and Go's
+/// clients see in practice stays well below; Node's limit is the same 16 KiB.
+pub const HEAD_LIMIT: usize = 16 * 1024;
+/// Past [`HEAD_LIMIT`] in one turn of a direction, what is copied of the start of each transfer: a
+/// chunk head, or a small message that begins there.
+pub const SPARSE_HEAD: usize = 256;
+/// ... and of its end: a last chunk with trailers, and the small pipelined request behind a body.
+pub const TAIL: usize = 1024;
+
+/// The payload shapes there are, from small to large. A record takes the first that holds it: a
+/// request of 100 bytes must not take 16 KiB of the ring.
+pub const CLASSES: [Class; 6] = [
+    Class { head: 0, tail: 0 },
+    Class { head: 256, tail: 0 },
+    Class {
+        head: 1024,
+        tail: 0,
+    },
+    Class {
+        head: SPARSE_HEAD,
+        tail: TAIL,
+    },
+    Class {
+        head: 4096,
+        tail: 0,
+    },
+    Class {
+        head: HEAD_LIMIT,
+        tail: TAIL,
+    },
+];
+
+/// How the process came by the connection.
+pub const ROLE_UNKNOWN: u8 = 0;
+/// Accepted: the process is the server.
+pub const ROLE_ACCEPTED: u8 = 1;
+/// Connected: the process is the client.
+pub const ROLE_CONNECTED: u8 = 2;
+
+/// `AF_UNIX`, `AF_INET`, `AF_INET6` as the kernel numbers them.
+pub const AF_UNIX: u8 = 1;
+/// See [`AF_UNIX`].
+pub const AF_INET: u8 = 2;
+/// See [`AF_UNIX`].
+pub const AF_INET6: u8 = 10;
+
+/// A connection is seen for the first time; comes before its first [`Transfer`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Connection {
+    /// [`Kind::Connection`].
+    pub kind: u8,
+    /// [`ROLE_UNKNOWN`], [`ROLE_ACCEPTED`], [`ROLE_CONNECTED`].
+    pub role: u8,
+    /// [`AF_INET`], [`AF_INET6`] or [`AF_UNIX`].
+    pub family: u8,
+    /// 1: bytes went through it before we looked; 0: seen from its first byte.
+    pub midway: u8,
+    /// Process that used it first.
+    pub pid: u32,
+    /// See [`Transfer::connection`].
+    pub connection: u64,
+    /// Own address; IPv4 in the first four bytes. Network order.
+    pub local: [u8; 16],
+    /// The peer's.
+    pub remote: [u8; 16],
+    /// Own port, host order.
+    pub local_port: u16,
+    /// The peer's port, host order.
+    pub remote_port: u16,
+    /// TCP sequence number of the received byte at position 0. With the addresses it names a byte
+    /// of a connection alike at both ends on one host. 0 = not known (both).
+    pub received_seq: u32,
+    /// TCP sequence number of the sent byte at position 0.
+    pub sent_seq: u32,
+    /// Keeps the next field aligned.
+    pub reserved: u32,
+    /// When `connect` began (role connected), else 0.
+    pub connect_start_ns: u64,
+    /// When the connection was established, if seen, else 0.
+    pub connect_end_ns: u64,
+}
+
+/// The process closed or shut down its sending direction.
+pub const ENDED_SENDING: u8 = 1;
+/// The process read the end of the stream (a read of 0 bytes).
+pub const ENDED_RECEIVING: u8 = 2;
+/// The connection is gone, both ways: closed, reset or timed out.
+pub const ENDED_ALL: u8 = 3;
+
+/// A direction of a connection is over.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// [`Kind::Ended`].
+    pub kind: u8,
+    /// [`ENDED_SENDING`], [`ENDED_RECEIVING`] or [`ENDED_ALL`].
+    pub what: u8,
+    /// Keeps the next field aligned.
+    pub reserved: [u8; 6],
+    /// See [`Transfer::connection`].
+    pub connection: u64,
+    /// When.
+    pub at_ns: u64,
+}
+
+/// A traced process forked a child, which is traced from now on.
+pub const PROCESS_FORKED: u8 = 1;
+/// A process executed a new program (any process while [`Settings::watch_all`] is set).
+pub const PROCESS_EXECED: u8 = 2;
+/// A traced process is gone: its last thread exited.
+pub const PROCESS_EXITED: u8 = 3;
+
+/// A process began, changed its program, or ended.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Process {
+    /// [`Kind::Process`].
+    pub kind: u8,
+    /// [`PROCESS_FORKED`], [`PROCESS_EXECED`] or [`PROCESS_EXITED`].
+    pub what: u8,
+    /// Keeps the next field aligned.
+    pub reserved: u16,
+    /// The process.
+    pub pid: u32,
+    /// Its parent, where it was forked; else 0.
+    pub parent: u32,
+    /// Keeps the next field aligned.
+    pub reserved2: u32,
+    /// When.
+    pub at_ns: u64,
+}
+
+/// A process began to listen on a TCP port (sent while [`Settings::watch_all`] is set).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Listening {
+    /// [`Kind::Listening`].
+    pub kind: u8,
+    /// Keeps the next field aligned.
+    pub reserved: u8,
+    /// Host order.
+    pub port: u16,
+    /// The process.
+    pub pid: u32,
+}
+
+/// Set by the agent before the programs are loaded.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settings {
+    /// Trace the children of traced processes.
+    pub follow: u8,
+    /// Trace every process but [`Settings::agent_pid`].
+    pub all: u8,
+    /// Report the exec and listen of processes that are not traced: the agent selects by them.
+    pub watch_all: u8,
+    /// Keeps the next field aligned.
+    pub reserved: u8,
+    /// The agent itself: never traced.
+    pub agent_pid: u32,
+}
+
+/// Kernel-side counters: indices into a per-CPU array of u64.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    /// Transfers of traced sockets that were not judged to carry nothing we know.
+    TransfersSeen = 0,
+    /// Transfers whose last record found no room in the ring.
+    TransfersRingFull = 1,
+    /// Records other than a transfer's last that found no room.
+    RecordsRingFull = 2,
+    /// Transfers whose bytes could not be seen ([`UNSEEN`]).
+    TransfersUnseen = 3,
+    /// Sockets given up: judged to carry no protocol that we know.
+    SocketsIgnored = 4,
+    /// Transfers of those, not counted as seen.
+    TransfersIgnored = 5,
+}
+
+/// How many [`Counter`]s there are.
+pub const COUNTERS: u32 = 6;
+
+/// Ring records may be read in place: none has padding, each is a multiple of 8 bytes.
+const _: () = {
+    assert!(size_of::<Transfer>() == 64 && align_of::<Transfer>() == 8);
+    assert!(size_of::<Connection>() == 80 && align_of::<Connection>() == 8);
+    assert!(size_of::<Ended>() == 24 && align_of::<Ended>() == 8);
+    assert!(size_of::<Process>() == 24 && align_of::<Process>() == 8);
+    assert!(size_of::<Listening>() == 8 && align_of::<Listening>() == 4);
+    assert!(size_of::<Settings>() == 8);
+};

@@ -1,0 +1,1 @@
+//! Encodes and delivers spans; the only place that knows `opentelemetry`.

@@ -1,0 +1,37 @@
+//! The agent of `tracer`: from socket events to OpenTelemetry spans.
+//!
+//! Data goes one way, and the modules are its stations:
+//!
+//! ```text
+//!  kernel ─ ring ─▶ probe ─▶ event ─▶ stream ─▶ protocol ─▶ span ─▶ export ─▶ OTLP, stdout
+//!                                                  │          ▲
+//!                                                  └▶ context ┘  (propagated ids)
+//! ```
+//!
+//! * [`probe`] loads and attaches the BPF programs and hands out ring records; nothing else knows aya.
+//! * [`event`] turns a record's bytes into a typed [`event::Event`]; nothing else knows the ABI.
+//! * [`stream`] puts one direction of a connection in order and names its holes.
+//! * [`protocol`] finds the messages in the bytes of a connection. Pure: no clock, no I/O, no pid.
+//! * [`context`] reads the propagated trace context, one file per format.
+//! * [`span`] pairs request and response, stamps the stages, names the parent.
+//! * [`semconv`] knows every attribute name, span name and status rule.
+//! * [`export`] encodes and delivers; nothing else knows `opentelemetry`.
+//! * [`pipeline`] alone knows all stations and runs them on one thread.
+//!
+//! Beside the stream of data: [`config`] (flags and environment), [`target`] (which processes),
+//! [`resource`] (what a process is called), [`metrics`] (the agent's own counters).
+
+pub mod cli;
+pub mod config;
+pub mod context;
+pub mod event;
+pub mod export;
+pub mod metrics;
+pub mod pipeline;
+pub mod probe;
+pub mod protocol;
+pub mod resource;
+pub mod semconv;
+pub mod span;
+pub mod stream;
+pub mod target;

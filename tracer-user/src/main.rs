@@ -1,0 +1,3 @@
+//! The `tracer` command: parse, run, exit code.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Runs all stations on one thread.

@@ -1,0 +1,132 @@
+//! Protocols: bytes in, message events out.
+//!
+//! Pure: no clock, no I/O, no pid, so that replay, fuzzing and benches need nothing but bytes. The
+//! caller ([`crate::span`]) feeds what a connection's two directions carried, in the order it
+//! happened, and stamps each [`Event`] with the time of the input that brought it about: an event is
+//! therefore emitted by the very input that holds the byte it speaks of, never later.
+//!
+//! Bias: exact or silent. What was not seen is named ([`Incomplete`]), never filled in.
+
+pub mod http;
+
+/// Numbers the exchanges of one connection, in the order their requests began.
+pub type ExchangeId = u64;
+
+/// Who speaks: the side that sends requests or the one that answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Client to server.
+    Request,
+    /// Server to client.
+    Response,
+}
+
+/// What a direction carried next.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// These bytes.
+    Bytes(&'a [u8]),
+    /// This many bytes that were moved but not captured (bodies, sendfile).
+    Skipped(u64),
+    /// This many bytes whose event was lost.
+    Lost(u64),
+}
+
+/// Something in the life of an exchange. Events of one side come in the order given here; the
+/// response may begin before the request has ended (413, early answers).
+#[derive(Debug)]
+pub enum Event {
+    /// The first byte of a request.
+    RequestStarted(ExchangeId),
+    /// The request's head is complete.
+    RequestHead(ExchangeId, Box<http::Head>),
+    /// The request's last byte.
+    RequestEnded(ExchangeId, Sizes),
+    /// The first byte of a response (perhaps an interim one).
+    ResponseStarted(ExchangeId),
+    /// The response begun last is interim (1xx): forget its start, another will come.
+    ResponseInterim(ExchangeId),
+    /// The final response's head is complete.
+    ResponseHead(ExchangeId, Box<http::Head>),
+    /// The response's last byte: the exchange is over (its request may not be).
+    ResponseEnded(ExchangeId, Sizes),
+    /// A message can't be followed to its end. It was counted as started.
+    Incomplete {
+        /// The exchange it belongs to; none where that is not known (its other side was not seen).
+        exchange: Option<ExchangeId>,
+        /// Which message of it.
+        side: Side,
+        /// Why.
+        reason: Incomplete,
+    },
+    /// What follows is not ours to read (WebSocket, CONNECT, a protocol unknown).
+    Opaque,
+}
+
+/// How large a message was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Bytes on the wire, head and body with its framing. Interim responses are not part of it.
+    pub wire: u64,
+    /// Body as transferred, without chunk framing. None where its framing was not seen.
+    pub body: Option<u64>,
+}
+
+/// Why a message, or a span, is not wholly known. The names are `tracer.incomplete`'s values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Incomplete {
+    /// The ring was full: events of it were lost.
+    LostEvents,
+    /// It had begun before the agent attached.
+    AttachedMidway,
+    /// The connection ended before it did.
+    ConnectionClosed,
+    /// Its head is larger than the capture limit.
+    HeadTooLarge,
+    /// Its head was moved in a way that hides the bytes (io_uring, splice).
+    BytesUnseen,
+    /// It is not what it began as.
+    Malformed,
+    /// Nothing moved for longer than the idle limit, or a table was full.
+    Evicted,
+    /// The agent stopped before it ended.
+    AgentStopped,
+}
+
+impl Incomplete {
+    /// Every reason, for counters.
+    pub const ALL: [Incomplete; 8] = [
+        Incomplete::LostEvents,
+        Incomplete::AttachedMidway,
+        Incomplete::ConnectionClosed,
+        Incomplete::HeadTooLarge,
+        Incomplete::BytesUnseen,
+        Incomplete::Malformed,
+        Incomplete::Evicted,
+        Incomplete::AgentStopped,
+    ];
+
+    /// The word users see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Incomplete::LostEvents => "lost_events",
+            Incomplete::AttachedMidway => "attached_midway",
+            Incomplete::ConnectionClosed => "connection_closed",
+            Incomplete::HeadTooLarge => "head_too_large",
+            Incomplete::BytesUnseen => "bytes_unseen",
+            Incomplete::Malformed => "malformed",
+            Incomplete::Evicted => "evicted",
+            Incomplete::AgentStopped => "agent_stopped",
+        }
+    }
+}
+
+/// A protocol's state on one connection, both directions.
+pub trait Protocol: Send {
+    /// Takes what one side carried next and appends what it brought about.
+    fn push(&mut self, side: Side, input: Input<'_>, out: &mut Vec<Event>);
+
+    /// One side's stream has ended (or, with both calls, the connection): bodies that run until the
+    /// close end here, anything else unfinished is `reason`.
+    fn end(&mut self, side: Side, reason: Incomplete, out: &mut Vec<Event>);
+}

@@ -1,0 +1,1 @@
+//! Every attribute name, span name and status rule.

@@ -1,0 +1,107 @@
+//! Spans: an exchange, seen from one process, with its stages and its parent.
+//!
+//! [`Span`] is plain data: what is known of a finished exchange. How it is worded for OpenTelemetry
+//! is [`crate::semconv`]'s; how it is written, [`crate::export`]'s.
+
+use crate::context::{Format, SpanId, TraceId};
+use crate::event::Addresses;
+use crate::protocol::http::Head;
+use crate::protocol::{Incomplete, Sizes};
+use crate::resource::SharedResource;
+
+/// Which end of the exchange the process was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It answered.
+    Server,
+    /// It asked.
+    Client,
+}
+
+/// Where a parent is known from; the names are `tracer.parent.source`'s values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParentSource {
+    /// The message carried it.
+    Propagated,
+    /// The other end of the same connection is traced on this host.
+    Connection,
+    /// The same thread or goroutine was serving it.
+    Execution,
+    /// It was the only exchange in flight in the process.
+    SoleCandidate,
+}
+
+impl ParentSource {
+    /// The word users see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ParentSource::Propagated => "propagated",
+            ParentSource::Connection => "connection",
+            ParentSource::Execution => "execution",
+            ParentSource::SoleCandidate => "sole_candidate",
+        }
+    }
+}
+
+/// The instants of an exchange that are known, unix nanoseconds; each 0 = not known.
+///
+/// A server's are of the request read and the response written; a client's of the request written
+/// and the response read. See architecture: stages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Instants {
+    /// Client, on the exchange that opened the connection: `connect` began.
+    pub connect_start: u64,
+    /// ... and was done.
+    pub connect_end: u64,
+    /// Server: the request's first byte was readable in the kernel.
+    pub arrived: u64,
+    /// End of the read that brought the first byte (server: of the request; client: of the response).
+    pub read_start: u64,
+    /// End of the read that completed the head.
+    pub header_read: u64,
+    /// End of the read that completed the message.
+    pub body_read: u64,
+    /// Begin of the write of the first byte (server: of the response; client: of the request).
+    pub write_start: u64,
+    /// End of the write of the last byte.
+    pub write_finish: u64,
+}
+
+/// A finished exchange.
+#[derive(Clone, Debug)]
+pub struct Span {
+    /// The traced process.
+    pub resource: SharedResource,
+    /// Which end it was.
+    pub kind: Kind,
+    /// Its trace.
+    pub trace_id: TraceId,
+    /// Itself.
+    pub span_id: SpanId,
+    /// Its parent and where that is known from.
+    pub parent: Option<(SpanId, ParentSource)>,
+    /// W3C `tracestate` to pass on.
+    pub trace_state: String,
+    /// Whether the propagated context said so; true without one.
+    pub sampled: bool,
+    /// Format of the propagated context, where there was a valid one.
+    pub format: Option<Format>,
+    /// First byte of the request read, or its write begun. Unix ns.
+    pub start_ns: u64,
+    /// Last byte of the response written or read. Unix ns.
+    pub end_ns: u64,
+    /// Its stages.
+    pub instants: Instants,
+    /// The connection's ends; none for `AF_UNIX`.
+    pub addresses: Option<Addresses>,
+    /// The request's head; none if it was not seen whole.
+    pub request: Option<Box<Head>>,
+    /// The response's head.
+    pub response: Option<Box<Head>>,
+    /// Size of the request, if it was seen to its end.
+    pub request_sizes: Option<Sizes>,
+    /// Size of the response, likewise.
+    pub response_sizes: Option<Sizes>,
+    /// Why part of it is not known.
+    pub incomplete: Option<Incomplete>,
+}
