@@ -19,13 +19,15 @@
 //! * [`pipeline`] alone knows all stations and runs them on one thread.
 //!
 //! Beside the stream of data: [`config`] (flags and environment), [`target`] (which processes),
-//! [`resource`] (what a process is called), [`metrics`] (the agent's own counters).
+//! [`resource`] (what a process is called), [`metrics`] (the agent's own counters), [`messages`]
+//! (standard error).
 
 pub mod cli;
 pub mod config;
 pub mod context;
 pub mod event;
 pub mod export;
+pub mod messages;
 pub mod metrics;
 pub mod pipeline;
 pub mod probe;
