@@ -1,0 +1,328 @@
+//! What a traced process is called: the resource of its spans. A leaf: knows nothing of the pipeline.
+//!
+//! Everything is read from `/proc` once, when the process is met; nothing waits. Who names it, the
+//! first that does:
+//!
+//! 1. the user of the agent: `--service-name`, or `OTEL_SERVICE_NAME` in the agent's environment
+//! 2. the process' own environment: `OTEL_SERVICE_NAME`, then `service.name` in its
+//!    `OTEL_RESOURCE_ATTRIBUTES`
+//! 3. `service.name` in the agent's `OTEL_RESOURCE_ATTRIBUTES`
+//! 4. what it runs: script, module, jar or main class, else the executable ([`name`])
+//! 5. `unknown_service:` and the name the kernel has for it
+//!
+//! Any other attribute likewise: the process' own beats the agent's, both beat what is detected here.
+//! Arguments are left out, all but the program's own name: they hold secrets.
+
+mod host;
+mod name;
+mod runtime;
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use procfs::process::{Process, Stat};
+use uuid::Uuid;
+
+use host::Host;
+pub use runtime::is_go;
+
+/// A resource attribute's value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Text.
+    Text(String),
+    /// A whole number.
+    Int(i64),
+    /// A list of texts.
+    List(Vec<String>),
+}
+
+/// A traced process, as its spans' resource. Shared by all of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resource {
+    /// The process.
+    pub pid: u32,
+    /// `service.name`, also in `attributes`.
+    pub service_name: String,
+    /// Every resource attribute, `service.name` included, names unique.
+    pub attributes: Vec<(String, Value)>,
+}
+
+/// As it is handed around.
+pub type SharedResource = Arc<Resource>;
+
+/// What the user of the agent says of every traced process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// `service.name` of all.
+    pub service_name: Option<String>,
+    /// Attributes of all, unless a process has its own.
+    pub attributes: Vec<(String, String)>,
+}
+
+/// Most attributes taken from one environment: the SDKs' own default
+/// (`OTEL_ATTRIBUTE_COUNT_LIMIT`). A resource travels with every batch.
+const ATTRIBUTES_LIMIT: usize = 128;
+
+/// The namespace that semantic conventions give for `service.instance.id` as UUID version 5.
+const INSTANCE_NAMESPACE: Uuid = Uuid::from_u128(0x4d63009a_8d0f_11ee_aad7_4c796ed8e320);
+
+/// What is known of process `pid` now; of one that is gone, no more than its id.
+pub fn describe(pid: u32, options: &Options) -> Resource {
+    build(&Facts::read(pid), options, Host::get())
+}
+
+/// Parses `OTEL_RESOURCE_ATTRIBUTES`: `key=value` pairs between commas, percent-encoded.
+///
+/// # Errors
+///
+/// What is wrong with it; the whole is to be ignored then (OpenTelemetry, Resource SDK).
+pub fn parse_attributes(text: &str) -> Result<Vec<(String, String)>, String> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    for pair in text
+        .split(',')
+        .map(str::trim)
+        .filter(|pair| !pair.is_empty())
+    {
+        let (key, value) = pair
+            .split_once('=')
+            .ok_or_else(|| format!("'{pair}' is not key=value"))?;
+        let (key, value) = (decode(key)?, decode(value)?);
+        if key.is_empty() {
+            return Err(format!("'{pair}' has no key"));
+        }
+        // The last of a name counts.
+        found.retain(|(other, _)| *other != key);
+        if found.len() < ATTRIBUTES_LIMIT {
+            found.push((key, value));
+        }
+    }
+    Ok(found)
+}
+
+fn decode(text: &str) -> Result<String, String> {
+    let decoded = percent_encoding::percent_decode_str(text.trim()).decode_utf8();
+    decoded
+        .map(|text| text.into_owned())
+        .map_err(|_| format!("'{text}' is not UTF-8"))
+}
+
+/// What `/proc` tells of a process.
+#[derive(Debug, Default)]
+struct Facts {
+    pid: u32,
+    stat: Option<Stat>,
+    exe: Option<PathBuf>,
+    directory: Option<PathBuf>,
+    arguments: Vec<String>,
+    environment: HashMap<OsString, OsString>,
+    owner: Option<u32>,
+    cgroups: Vec<String>,
+}
+
+impl Facts {
+    fn read(pid: u32) -> Facts {
+        let mut facts = Facts {
+            pid,
+            ..Facts::default()
+        };
+        let Some(process) = i32::try_from(pid)
+            .ok()
+            .and_then(|pid| Process::new(pid).ok())
+        else {
+            return facts;
+        };
+        facts.stat = process.stat().ok();
+        facts.exe = process.exe().ok().map(without_deleted);
+        facts.directory = process.cwd().ok();
+        facts.arguments = process.cmdline().unwrap_or_default();
+        facts.environment = process.environ().unwrap_or_default();
+        facts.owner = process.uid().ok();
+        let cgroups = process.cgroups().map(|found| found.0).unwrap_or_default();
+        facts.cgroups = cgroups.into_iter().map(|cgroup| cgroup.pathname).collect();
+        facts
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        let value = self.environment.get(OsStr::new(name))?.to_string_lossy();
+        Some(value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    fn exe_name(&self) -> Option<String> {
+        file_name(self.exe.as_deref()?)
+    }
+}
+
+fn build(facts: &Facts, options: &Options, host: &Host) -> Resource {
+    let own = facts.variable("OTEL_RESOURCE_ATTRIBUTES").and_then(|text| {
+        let parsed = parse_attributes(&text);
+        parsed
+            .inspect_err(|bad| {
+                log::debug!("process {}: OTEL_RESOURCE_ATTRIBUTES: {bad}", facts.pid)
+            })
+            .ok()
+    });
+    let own = own.unwrap_or_default();
+    let named = |attributes: &[(String, String)]| {
+        let found = attributes.iter().find(|(key, _)| key == "service.name");
+        found
+            .map(|(_, value)| value.clone())
+            .filter(|value| !value.is_empty())
+    };
+    let service_name = options
+        .service_name
+        .clone()
+        .or_else(|| facts.variable("OTEL_SERVICE_NAME"))
+        .or_else(|| named(&own))
+        .or_else(|| named(&options.attributes))
+        .or_else(|| {
+            let exe = facts.exe_name()?;
+            Some(name::of(&exe, &facts.arguments, facts.directory.as_deref()))
+        })
+        .unwrap_or_else(|| match &facts.stat {
+            Some(stat) => format!("unknown_service:{}", stat.comm),
+            None => "unknown_service".to_owned(),
+        });
+
+    let mut resource = Builder::default();
+    resource.text("service.name", Some(service_name.clone()));
+    resource.int("process.pid", Some(i64::from(facts.pid)));
+    resource.text("telemetry.sdk.name", Some("tracer"));
+    resource.text("telemetry.sdk.language", Some("rust"));
+    resource.text("telemetry.sdk.version", Some(env!("CARGO_PKG_VERSION")));
+    resource.text("telemetry.distro.name", Some("tracer"));
+    resource.text("telemetry.distro.version", Some(env!("CARGO_PKG_VERSION")));
+    for (key, value) in own.iter().chain(&options.attributes) {
+        resource.text(key, Some(value.as_str()));
+    }
+    resource.text(
+        "service.instance.id",
+        facts.stat.as_ref().map(|stat| instance(host, stat)),
+    );
+    resource.int(
+        "process.parent_pid",
+        facts.stat.as_ref().map(|stat| i64::from(stat.ppid)),
+    );
+    resource.text("process.executable.name", facts.exe_name());
+    resource.text(
+        "process.executable.path",
+        facts.exe.as_ref().map(|exe| exe.to_string_lossy()),
+    );
+    resource.text(
+        "process.command",
+        facts.arguments.first().map(|first| command(first)),
+    );
+    resource.text("process.owner", facts.owner.map(|uid| host.user(uid)));
+    resource.text(
+        "process.creation.time",
+        facts.stat.as_ref().map(|stat| created(host, stat)),
+    );
+    let runtime = runtime::of(facts.pid, facts.exe_name().as_deref());
+    resource.text(
+        "process.runtime.name",
+        runtime.as_ref().map(|runtime| runtime.name),
+    );
+    resource.text(
+        "process.runtime.version",
+        runtime.and_then(|runtime| runtime.version),
+    );
+    resource.text(
+        "container.id",
+        facts.cgroups.iter().find_map(|path| container_id(path)),
+    );
+    resource.text(
+        "k8s.pod.uid",
+        facts.cgroups.iter().find_map(|path| pod_uid(path)),
+    );
+    resource.text("host.name", host.name.as_deref());
+    resource.text("host.id", host.id.as_deref());
+    resource.text("host.arch", Some(host::ARCH));
+    resource.text("os.type", Some("linux"));
+    Resource {
+        pid: facts.pid,
+        service_name,
+        attributes: resource.attributes,
+    }
+}
+
+/// Attributes of unique names: the first of a name stays.
+#[derive(Default)]
+struct Builder {
+    attributes: Vec<(String, Value)>,
+}
+
+impl Builder {
+    fn text(&mut self, name: &str, value: Option<impl Into<String>>) {
+        self.put(name, value.map(|value| Value::Text(value.into())));
+    }
+
+    fn int(&mut self, name: &str, value: Option<i64>) {
+        self.put(name, value.map(Value::Int));
+    }
+
+    fn put(&mut self, name: &str, value: Option<Value>) {
+        let Some(value) = value else { return };
+        if self.attributes.iter().all(|(other, _)| other != name) {
+            self.attributes.push((name.to_owned(), value));
+        }
+    }
+}
+
+/// A process' identity that no other has: boot, id and start time.
+fn instance(host: &Host, stat: &Stat) -> String {
+    let name = format!("{}/{}/{}", host.boot_id, stat.pid, stat.starttime);
+    Uuid::new_v5(&INSTANCE_NAMESPACE, name.as_bytes()).to_string()
+}
+
+/// RFC 3339; as fine as the kernel tells, a clock tick (10 ms).
+fn created(host: &Host, stat: &Stat) -> String {
+    let ticks = procfs::ticks_per_second().max(1);
+    let since_boot = Duration::from_millis(stat.starttime.saturating_mul(1000) / ticks);
+    let at: SystemTime = host.booted + since_boot;
+    humantime::format_rfc3339_millis(at).to_string()
+}
+
+/// The program's name as it was called; some put more into it ("nginx: worker process", or all of
+/// their arguments), of which the first word is kept.
+fn command(first: &str) -> String {
+    let word = first.split_whitespace().next().unwrap_or_default();
+    word.trim_end_matches(':').to_owned()
+}
+
+fn file_name(path: &Path) -> Option<String> {
+    Some(path.file_name()?.to_string_lossy().into_owned())
+}
+
+/// The kernel marks an executable that was replaced since (an update) in its name.
+fn without_deleted(path: PathBuf) -> PathBuf {
+    match path
+        .to_str()
+        .and_then(|text| text.strip_suffix(" (deleted)"))
+    {
+        Some(text) => PathBuf::from(text),
+        None => path,
+    }
+}
+
+/// Container runtimes name the cgroup by the container's id, 64 hex digits, with or without a
+/// prefix and `.scope`.
+fn container_id(cgroup: &str) -> Option<String> {
+    let hex = |text: &&str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let id = cgroup.rsplit(['/', '-', '.', ':']).find(hex)?;
+    Some(id.to_owned())
+}
+
+/// The kubelet names the cgroup `pod<uid>`, its dashes kept or (systemd) made underscores.
+fn pod_uid(cgroup: &str) -> Option<String> {
+    let uid = |rest: &str| Uuid::parse_str(&rest.get(..36)?.replace('_', "-")).ok();
+    let found = cgroup
+        .contains("kubepods")
+        .then(|| cgroup.split("pod").find_map(uid));
+    found.flatten().map(|uid| uid.to_string())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! A service's name from what its process runs: the script, module, jar or class behind an
+//! interpreter, else the executable.
+//!
+//! Bias: short and stable over restarts. Only the interpreters whose command line is known are
+//! looked through; of their arguments nothing but that one name is used.
+
+use std::path::Path;
+
+/// Names that say nothing; their folder's does.
+const NAMELESS: [&str; 3] = ["index", "main", "__main__"];
+
+/// The name for a process of executable `exe` (file name) with `arguments` (program first), started
+/// in `directory`.
+pub fn of(exe: &str, arguments: &[String], directory: Option<&Path>) -> String {
+    let rest = arguments.get(1..).unwrap_or_default();
+    let found = match interpreter(exe) {
+        Some(Interpreter::Python) => python(rest, directory),
+        Some(Interpreter::Node) => node(rest, directory),
+        Some(Interpreter::Java) => java(rest),
+        None => None,
+    };
+    found
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| exe.to_owned())
+}
+
+/// Programs whose process is named by what they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interpreter {
+    Python,
+    Node,
+    Java,
+}
+
+/// Which interpreter an executable is, by its file's name.
+pub fn interpreter(exe: &str) -> Option<Interpreter> {
+    let version = |rest: &str| rest.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    match exe {
+        "java" => Some(Interpreter::Java),
+        _ if exe
+            .strip_prefix("nodejs")
+            .or(exe.strip_prefix("node"))
+            .is_some_and(version) =>
+        {
+            Some(Interpreter::Node)
+        }
+        _ if exe.strip_prefix("python").is_some_and(version) => Some(Interpreter::Python),
+        _ => None,
+    }
+}
+
+/// `python [-OPTION...] (SCRIPT | -m MODULE | -c COMMAND | -) [ARG...]`; options may be fused.
+fn python(arguments: &[String], directory: Option<&Path>) -> Option<String> {
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        let Some(option) = argument.strip_prefix('-') else {
+            return script(argument, directory);
+        };
+        if option.starts_with('-') {
+            if option == "-check-hash-based-pycs" {
+                arguments.next();
+            }
+            continue;
+        }
+        // The first letter that takes a value ends the group: its value is the rest, or what follows.
+        match option.find(['c', 'm', 'W', 'X']) {
+            Some(at) => {
+                let (letter, fused) = option[at..].split_at(1);
+                let value = if fused.is_empty() {
+                    arguments.next()?.as_str()
+                } else {
+                    fused
+                };
+                match letter {
+                    "m" => return Some(value.trim_end_matches(".__main__").to_owned()),
+                    "c" => return None,
+                    _ => {}
+                }
+            }
+            None if option.is_empty() => return None,
+            None => {}
+        }
+    }
+    None
+}
+
+/// `node [OPTION...] [SCRIPT] [ARG...]`
+fn node(arguments: &[String], directory: Option<&Path>) -> Option<String> {
+    const WITH_VALUE: [&str; 10] = [
+        "-r",
+        "--require",
+        "--import",
+        "--loader",
+        "--experimental-loader",
+        "-C",
+        "--conditions",
+        "--env-file",
+        "--title",
+        "--icu-data-dir",
+    ];
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "-e" | "--eval" | "-p" | "--print" | "-pe" | "-" => return None,
+            option if WITH_VALUE.contains(&option) => _ = arguments.next(),
+            option if option.starts_with('-') => {}
+            path => return script(path, directory),
+        }
+    }
+    None
+}
+
+/// `java [OPTION...] (CLASS | -jar JAR | -m MODULE[/CLASS] | SOURCE.java) [ARG...]`
+fn java(arguments: &[String]) -> Option<String> {
+    const WITH_VALUE: [&str; 13] = [
+        "-cp",
+        "-classpath",
+        "--class-path",
+        "-p",
+        "--module-path",
+        "--upgrade-module-path",
+        "--add-modules",
+        "--add-exports",
+        "--add-opens",
+        "--add-reads",
+        "--limit-modules",
+        "--patch-module",
+        "--source",
+    ];
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "-jar" => return stem(Path::new(arguments.next()?)),
+            "-m" | "--module" => {
+                let module = arguments.next()?;
+                return Some(module.rsplit('/').next().unwrap_or(module).to_owned());
+            }
+            option if WITH_VALUE.contains(&option) => _ = arguments.next(),
+            option if option.starts_with(['-', '@']) => {}
+            source if source.ends_with(".java") => return stem(Path::new(source)),
+            class => return Some(class.to_owned()),
+        }
+    }
+    None
+}
+
+/// A script's file without its ending; one that has a nameless name, by its folder.
+fn script(path: &str, directory: Option<&Path>) -> Option<String> {
+    let path = Path::new(path);
+    let name = stem(path)?;
+    if !NAMELESS.contains(&name.as_str()) {
+        return Some(name);
+    }
+    let whole = directory.map(|directory| directory.join(path));
+    let folder = whole
+        .as_deref()
+        .unwrap_or(path)
+        .parent()
+        .and_then(Path::file_name);
+    Some(folder.map_or(name, |folder| folder.to_string_lossy().into_owned()))
+}
+
+fn stem(path: &Path) -> Option<String> {
+    Some(path.file_stem()?.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(line: &str) -> String {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let exe = words[0].rsplit('/').next().unwrap();
+        of(exe, &words, Some(Path::new("/srv/shop")))
+    }
+
+    #[test]
+    fn executables_are_their_own_name() {
+        assert_eq!(named("nginx -g daemon"), "nginx");
+        assert_eq!(named("/opt/bin/checkout --port 80"), "checkout");
+        assert_eq!(named("pythonic server.py"), "pythonic");
+        assert_eq!(named("node_exporter --web"), "node_exporter");
+    }
+
+    #[test]
+    fn python_runs_a_script_or_a_module() {
+        assert_eq!(named("python3 server.py --secret x"), "server");
+        assert_eq!(
+            named("/usr/bin/python3.11 -m http.server 8080"),
+            "http.server"
+        );
+        assert_eq!(
+            named("python -u -W ignore -X dev /srv/api/worker.py"),
+            "worker"
+        );
+        assert_eq!(named("python -Wignore -um flask run"), "flask");
+        assert_eq!(named("python3 -c print"), "python3");
+        assert_eq!(named("python3 /usr/bin/gunicorn app:app"), "gunicorn");
+        assert_eq!(named("python3 main.py"), "shop");
+        assert_eq!(named("python3 /srv/mail/__main__.py"), "mail");
+        assert_eq!(named("python3"), "python3");
+    }
+
+    #[test]
+    fn node_runs_a_script() {
+        assert_eq!(
+            named("node --require ./otel.js --inspect server.js"),
+            "server"
+        );
+        assert_eq!(named("node index.js"), "shop");
+        assert_eq!(named("node dist/api.mjs"), "api");
+        assert_eq!(named("node -e 1"), "node");
+    }
+
+    #[test]
+    fn java_runs_a_jar_a_class_or_a_module() {
+        assert_eq!(named("java -Xmx1g -jar /opt/shop-1.2.jar --x"), "shop-1.2");
+        assert_eq!(
+            named("java -cp a:b -Dpassword=x com.acme.Main arg"),
+            "com.acme.Main"
+        );
+        assert_eq!(
+            named("java --module-path mods -m shop/com.acme.Main"),
+            "com.acme.Main"
+        );
+        assert_eq!(named("java Server.java 8080"), "Server");
+        assert_eq!(named("java -version"), "java");
+    }
+}

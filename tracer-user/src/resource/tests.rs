@@ -1,0 +1,200 @@
+//! A process of known environment, as its resource.
+
+use std::process::{Child, Command};
+
+use super::*;
+
+fn text<'a>(resource: &'a Resource, name: &str) -> Option<&'a str> {
+    let found = resource.attributes.iter().find(|(key, _)| key == name)?;
+    match &found.1 {
+        Value::Text(text) => Some(text),
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+fn sleeper(environment: &[(&str, &str)]) -> Child {
+    let mut command = Command::new("/bin/sleep");
+    command
+        .arg("60")
+        .env_remove("OTEL_SERVICE_NAME")
+        .env_remove("OTEL_RESOURCE_ATTRIBUTES");
+    let child = command.envs(environment.iter().copied()).spawn().unwrap();
+    // `spawn` returns when the child has left our memory, just before its own is complete.
+    let path = format!("/proc/{}/environ", child.id());
+    while std::fs::read(&path).unwrap().is_empty() {
+        std::thread::yield_now();
+    }
+    child
+}
+
+fn described(environment: &[(&str, &str)], options: &Options) -> Resource {
+    let mut child = sleeper(environment);
+    let resource = describe(child.id(), options);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    resource
+}
+
+#[test]
+fn a_plain_process() {
+    let mut child = sleeper(&[]);
+    let resource = describe(child.id(), &Options::default());
+    let again = describe(child.id(), &Options::default());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(resource, again, "stable over time");
+    assert_eq!(resource.pid, child.id());
+    assert_eq!(resource.service_name, "sleep");
+    assert_eq!(text(&resource, "service.name"), Some("sleep"));
+    assert_eq!(text(&resource, "process.executable.name"), Some("sleep"));
+    assert!(
+        text(&resource, "process.executable.path")
+            .unwrap()
+            .ends_with("/sleep")
+    );
+    assert_eq!(text(&resource, "process.command"), Some("/bin/sleep"));
+    assert!(text(&resource, "process.owner").is_some());
+    let created = humantime::parse_rfc3339(text(&resource, "process.creation.time").unwrap());
+    let age = SystemTime::now().duration_since(created.unwrap()).unwrap();
+    assert!(age < Duration::from_secs(60), "{age:?}");
+    assert_eq!(text(&resource, "service.instance.id").unwrap().len(), 36);
+    assert_eq!(text(&resource, "os.type"), Some("linux"));
+    let pid = ("process.pid".to_owned(), Value::Int(i64::from(child.id())));
+    assert!(resource.attributes.contains(&pid));
+    let parent = (
+        "process.parent_pid".to_owned(),
+        Value::Int(i64::from(std::process::id())),
+    );
+    assert!(resource.attributes.contains(&parent));
+    let mut names: Vec<&String> = resource.attributes.iter().map(|(key, _)| key).collect();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), resource.attributes.len(), "names are unique");
+}
+
+#[test]
+fn who_names_the_service() {
+    let agent = Options {
+        service_name: None,
+        attributes: vec![
+            ("service.name".into(), "agents".into()),
+            ("team".into(), "a".into()),
+        ],
+    };
+    let of = |environment: &[(&str, &str)], options: &Options| {
+        described(environment, options).service_name
+    };
+    assert_eq!(of(&[], &agent), "agents");
+    let attributes = ("OTEL_RESOURCE_ATTRIBUTES", "service.name=inner,team=b");
+    assert_eq!(of(&[attributes], &agent), "inner");
+    assert_eq!(
+        of(&[attributes, ("OTEL_SERVICE_NAME", "own")], &agent),
+        "own"
+    );
+    assert_eq!(
+        of(&[("OTEL_SERVICE_NAME", "")], &Options::default()),
+        "sleep",
+        "empty is unset"
+    );
+    let named = Options {
+        service_name: Some("flag".into()),
+        ..agent.clone()
+    };
+    assert_eq!(
+        of(&[attributes, ("OTEL_SERVICE_NAME", "own")], &named),
+        "flag"
+    );
+    assert_eq!(text(&described(&[attributes], &agent), "team"), Some("b"));
+    assert_eq!(text(&described(&[], &agent), "team"), Some("a"));
+}
+
+#[test]
+fn a_process_may_not_say_that_it_is_another() {
+    let resource = described(
+        &[(
+            "OTEL_RESOURCE_ATTRIBUTES",
+            "process.pid=1,telemetry.sdk.name=x,host.name=node%2D7",
+        )],
+        &Options::default(),
+    );
+    assert_eq!(text(&resource, "telemetry.sdk.name"), Some("tracer"));
+    assert_eq!(text(&resource, "host.name"), Some("node-7"));
+    let pid = Value::Int(i64::from(resource.pid));
+    assert!(
+        resource
+            .attributes
+            .contains(&("process.pid".to_owned(), pid))
+    );
+}
+
+#[test]
+fn a_process_that_is_gone() {
+    let resource = describe(999_999_999, &Options::default());
+    assert_eq!(resource.service_name, "unknown_service");
+    assert_eq!(text(&resource, "process.executable.name"), None);
+}
+
+#[test]
+fn without_an_executable_the_kernel_names_it() {
+    let mut facts = Facts::read(std::process::id());
+    facts.exe = None;
+    let resource = build(&facts, &Options::default(), Host::get());
+    assert!(
+        resource.service_name.starts_with("unknown_service:"),
+        "{}",
+        resource.service_name
+    );
+}
+
+#[test]
+fn arguments_stay_at_home() {
+    assert_eq!(command("/usr/sbin/nginx"), "/usr/sbin/nginx");
+    assert_eq!(command("nginx: worker process"), "nginx");
+    assert_eq!(command("server --password=x"), "server");
+}
+
+#[test]
+fn attributes_are_percent_encoded_pairs() {
+    let parsed = parse_attributes(" a=1, b=x%2Cy%3D ,a=2,").unwrap();
+    assert_eq!(
+        parsed,
+        [
+            ("b".to_owned(), "x,y=".to_owned()),
+            ("a".to_owned(), "2".to_owned())
+        ]
+    );
+    assert!(parse_attributes("a").is_err());
+    assert!(parse_attributes("=1").is_err());
+    assert!(parse_attributes("a=%FF").is_err());
+    let many: String = (0..500).map(|i| format!("k{i}=v,")).collect();
+    assert_eq!(parse_attributes(&many).unwrap().len(), ATTRIBUTES_LIMIT);
+}
+
+#[test]
+fn containers_and_pods_by_their_cgroup() {
+    let id = "3f".repeat(32);
+    let uid = "1b4e28ba-2fa1-11d2-883f-0016d3cca427";
+    for path in [
+        format!("/docker/{id}"),
+        format!("/system.slice/docker-{id}.scope"),
+        format!("/kubepods/burstable/pod{uid}/{id}"),
+        format!(
+            "/kubepods.slice/kubepods-pod{}.slice/cri-containerd-{id}.scope",
+            uid.replace('-', "_")
+        ),
+        format!("/k8s.io/cri-containerd:{id}"),
+    ] {
+        assert_eq!(container_id(&path), Some(id.clone()), "{path}");
+        assert_eq!(
+            pod_uid(&path).is_some(),
+            path.contains(uid) || path.contains('_'),
+            "{path}"
+        );
+    }
+    assert_eq!(
+        pod_uid(&format!("/kubepods/besteffort/pod{uid}/x")).as_deref(),
+        Some(uid)
+    );
+    assert_eq!(container_id("/user.slice/session-1.scope"), None);
+    assert_eq!(pod_uid("/kubepods/podé"), None);
+}
