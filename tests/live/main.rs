@@ -1,0 +1,67 @@
+//! Live tests: the built agent on this kernel, attached to real servers.
+//!
+//! They need root and the built agent (`cargo xtask test` sees to both), and run one at a time: many
+//! look at the whole machine. Without root they are skipped with that reason, unless `CI` is set.
+
+use libtest_mimic::{Arguments, Trial};
+
+mod exact;
+
+/// A live test: which family of hooks it is run over is its argument.
+type Test = fn(Family);
+
+/// What `--probes` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// BTF tracepoints of socket transfers.
+    Sock,
+    /// Tracepoints of system calls.
+    Syscall,
+}
+
+impl Family {
+    /// For `--probes`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Family::Sock => "sock",
+            Family::Syscall => "syscall",
+        }
+    }
+}
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let reason = cannot_run();
+    if let Some(reason) = reason {
+        eprintln!("live tests are skipped: {reason}");
+    }
+    let tests: Vec<(String, Test)> = exact::tests();
+    let mut trials = Vec::new();
+    for family in [Family::Sock, Family::Syscall] {
+        for (name, test) in &tests {
+            let test = *test;
+            let trial = Trial::test(format!("{}::{name}", family.name()), move || {
+                test(family);
+                Ok(())
+            });
+            trials.push(trial.with_ignored_flag(reason.is_some()));
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// Why these tests cannot run here, if so. In CI that is a failure, not a reason to skip.
+fn cannot_run() -> Option<&'static str> {
+    if std::env::var_os("CI").is_some() {
+        return None;
+    }
+    // SAFETY: geteuid has no preconditions.
+    if unsafe { libc::geteuid() } != 0 {
+        return Some("tracing needs root");
+    }
+    if tests::agent::program().is_none() {
+        return Some("TRACER_BIN names no agent; `cargo xtask test` builds one and runs them");
+    }
+    None
+}

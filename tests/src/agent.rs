@@ -1,0 +1,209 @@
+//! The agent under test: the built program, started, awaited, stopped, and what it said of itself.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::process::Process;
+use crate::wait;
+
+/// The built agent: `TRACER_BIN`, as `cargo xtask test` sets it; none without it.
+pub fn program() -> Option<PathBuf> {
+    std::env::var_os("TRACER_BIN").map(PathBuf::from)
+}
+
+/// A running agent; killed when dropped.
+pub struct Agent {
+    /// The process.
+    pub process: Process,
+    stats: tempfile::TempPath,
+}
+
+/// How an agent ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit code, 128 + signal where one ended it.
+    pub code: i32,
+    /// Its `--stats`; none if it wrote none.
+    pub stats: Option<Stats>,
+    /// Lines of standard output.
+    pub stdout: Vec<String>,
+    /// Lines of standard error.
+    pub stderr: Vec<String>,
+}
+
+/// The counters of `--stats`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[expect(missing_docs, reason = "the names are the interface's")]
+pub struct Stats {
+    pub transfers: Transfers,
+    pub messages: Messages,
+    pub spans: Spans,
+}
+
+/// Counters of the kernel side.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[expect(missing_docs, reason = "the names are the interface's")]
+pub struct Transfers {
+    pub seen: u64,
+    pub delivered: u64,
+    pub lost: BTreeMap<String, u64>,
+}
+
+/// Counters of requests and responses.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[expect(missing_docs, reason = "the names are the interface's")]
+pub struct Messages {
+    pub started: u64,
+    pub complete: u64,
+    pub incomplete: BTreeMap<String, u64>,
+}
+
+/// Counters of what was made of them.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[expect(missing_docs, reason = "the names are the interface's")]
+pub struct Spans {
+    pub made: u64,
+    pub exported: u64,
+    pub unsampled: u64,
+    pub dropped: BTreeMap<String, u64>,
+}
+
+impl Stats {
+    /// The three equations that hold at exit, always.
+    #[track_caller]
+    pub fn assert_add_up(&self) {
+        let sum = |map: &BTreeMap<String, u64>| map.values().sum::<u64>();
+        assert_eq!(
+            self.transfers.seen,
+            self.transfers.delivered + sum(&self.transfers.lost),
+            "transfers: {self:?}"
+        );
+        assert_eq!(
+            self.messages.started,
+            self.messages.complete + sum(&self.messages.incomplete),
+            "messages: {self:?}"
+        );
+        assert_eq!(
+            self.spans.made,
+            self.spans.exported + self.spans.unsampled + sum(&self.spans.dropped),
+            "spans: {self:?}"
+        );
+    }
+
+    /// The equations, and that the kernel's transfers all arrived.
+    #[track_caller]
+    pub fn assert_nothing_lost(&self) {
+        self.assert_add_up();
+        assert!(self.transfers.seen > 0, "no transfer was seen: {self:?}");
+        assert_eq!(self.transfers.seen, self.transfers.delivered, "{self:?}");
+    }
+}
+
+impl Agent {
+    /// Starts it without awaiting anything; `--stats` is added.
+    #[track_caller]
+    pub fn spawn<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> Agent {
+        Agent::spawn_with(arguments, |_| ())
+    }
+
+    /// Starts it, its command changed by `change` before (environment, standard input).
+    #[track_caller]
+    pub fn spawn_with<A: AsRef<std::ffi::OsStr>>(
+        arguments: impl IntoIterator<Item = A>,
+        change: impl FnOnce(&mut Command),
+    ) -> Agent {
+        let stats = tempfile::NamedTempFile::new()
+            .expect("a file")
+            .into_temp_path();
+        let mut command = command();
+        command.arg("--stats").arg(&stats).args(arguments);
+        change(&mut command);
+        Agent {
+            process: Process::start(&mut command),
+            stats,
+        }
+    }
+
+    /// Starts it and awaits its `ready:` line.
+    #[track_caller]
+    pub fn start<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> Agent {
+        let agent = Agent::spawn(arguments);
+        agent.wait_ready();
+        agent
+    }
+
+    /// Awaits the `ready:` line and gives it.
+    #[track_caller]
+    pub fn wait_ready(&self) -> String {
+        let is_ready = |line: &str| line.starts_with("ready:");
+        self.process.stderr.wait_for("ready: line", is_ready)
+    }
+
+    /// Ends it with SIGTERM; it must exit 0, with a summary and with counters that add up.
+    #[track_caller]
+    pub fn stop(self) -> Ended {
+        self.process.signal(libc::SIGTERM);
+        let ended = self.wait();
+        assert_eq!(ended.code, 0, "{:#?}", ended.stderr);
+        assert!(
+            ended
+                .stderr
+                .last()
+                .is_some_and(|line| line.starts_with("summary:")),
+            "the last line is no summary: {:#?}",
+            ended.stderr
+        );
+        ended
+            .stats
+            .as_ref()
+            .expect("it was told to write --stats")
+            .assert_add_up();
+        ended
+    }
+
+    /// Ends it with SIGTERM like [`Agent::stop`]; gives its counters.
+    #[track_caller]
+    pub fn stop_for_stats(self) -> Stats {
+        self.stop().stats.expect("checked by stop")
+    }
+
+    /// Awaits its end, for which somebody else is the cause.
+    #[track_caller]
+    pub fn wait(mut self) -> Ended {
+        let code = self.process.wait_code(LONGEST_END);
+        let stats = std::fs::read_to_string(&self.stats).unwrap_or_default();
+        Ended {
+            code,
+            stats: (!stats.is_empty())
+                .then(|| serde_json::from_str(&stats).expect("--stats is JSON of that shape")),
+            stdout: self.process.stdout.all(),
+            stderr: self.process.stderr.all(),
+        }
+    }
+}
+
+/// The exporter's timeout bounds an agent's end: 30 s by default, and some for the rest.
+const LONGEST_END: Duration = Duration::from_secs(45);
+
+/// The agent's command, free of the variables that would configure it.
+pub fn command() -> Command {
+    let mut command = Command::new(program().expect("TRACER_BIN: run `cargo xtask test`"));
+    for (name, _) in std::env::vars() {
+        if name.starts_with("OTEL_") || name.starts_with("TRACER_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Runs the agent to its own end: exit code and outputs, for what ends by itself.
+#[track_caller]
+pub fn run(arguments: &[&str]) -> (i32, Vec<String>, Vec<String>) {
+    let mut process = Process::start(command().args(arguments));
+    let code = process.wait_code(wait::SOON);
+    (code, process.stdout.all(), process.stderr.all())
+}
