@@ -3,6 +3,7 @@
 //! * [`process`]: one process, checked before anything is attached to it, and its descendants.
 //! * [`listen`]: who listens on a TCP port now.
 //! * [`selector`]: a selection, as the processes that match now and a test for later ones.
+//! * [`targets`]: the traced processes as they come and go.
 //! * [`command`]: a command held before its first instruction.
 //!
 //! What the kernel does with a process id is [`crate::probe`]'s. Bias: a process named by id that
@@ -12,12 +13,14 @@ mod command;
 mod listen;
 mod process;
 mod selector;
+mod targets;
 
 use std::ffi::OsString;
 
 pub use command::Held;
 pub use process::{Process, descendants};
 pub use selector::Selector;
+pub use targets::Targets;
 
 /// What the user asked to trace; see the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +38,18 @@ pub enum Selection {
     All,
     /// A command to start.
     Command(Vec<OsString>),
+}
+
+impl Selection {
+    /// Whether processes that do not exist yet may match: then the run does not end with those
+    /// that do.
+    pub fn open_ended(&self) -> bool {
+        match self {
+            Selection::Matching { exes, ports, .. } => !exes.is_empty() || !ports.is_empty(),
+            Selection::All => true,
+            Selection::Command(_) => false,
+        }
+    }
 }
 
 /// Why a process cannot be traced; each is a line for the person at the terminal.

@@ -68,6 +68,13 @@ impl Process {
         })
     }
 
+    /// Whatever runs under this id now.
+    pub fn now(pid: u32) -> Option<Process> {
+        stat(pid)
+            .filter(|stat| !has_ended(stat))
+            .map(|stat| of_stat(&stat))
+    }
+
     /// Whether it still runs: not ended, and its id not another's.
     pub fn runs(&self) -> bool {
         stat(self.pid).is_some_and(|stat| stat.starttime == self.start && !has_ended(&stat))
