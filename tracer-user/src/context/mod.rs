@@ -3,7 +3,45 @@
 //! One file per format; each reads the fields it knows and says nothing else. A malformed context is
 //! ignored whole and counted, never half used.
 
+mod w3c;
+
 use std::fmt;
+
+use crate::protocol::http::Head;
+
+/// What a head says of its trace.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Extraction {
+    /// The context, where a valid one was there.
+    pub context: Option<Context>,
+    /// Formats whose fields were there but made no sense: ignored, for the caller to count.
+    pub malformed: u32,
+}
+
+/// Reads the propagated context from a message's head, in one pass over its fields.
+///
+/// To add a format: its file beside this one, its state here, its fields offered to it, and its place
+/// in the order of preference at the end.
+pub fn extract(head: &Head) -> Extraction {
+    let mut w3c = w3c::Reader::default();
+    for (name, value) in head.fields() {
+        w3c.field(name, value);
+    }
+    match w3c.finish() {
+        Ok(context) => Extraction {
+            context,
+            malformed: 0,
+        },
+        Err(Malformed) => Extraction {
+            context: None,
+            malformed: 1,
+        },
+    }
+}
+
+/// A format's fields are there and make no sense: none of them is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Malformed;
 
 /// 16 bytes, not all zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

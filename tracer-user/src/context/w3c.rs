@@ -1,0 +1,276 @@
+//! W3C Trace Context (Recommendation, level 1; level 2's flags): `traceparent` and `tracestate`.
+//!
+//! Leaves out `baggage`, which names no span. Bias: as strict as the specification about
+//! `traceparent`, since a wrong parent is worse than none; a bad `tracestate` is dropped alone, as
+//! section 3.3.1.5 of it says.
+
+use super::{Context, Format, Malformed, SpanId, TraceId};
+
+/// Length of a version 00 `traceparent`: `00-` 32 `-` 16 `-` 2.
+const LENGTH: usize = 55;
+
+/// Most list members of a `tracestate` (section 3.3.1.1). A sender of more is in error and its list
+/// is discarded whole.
+const MOST_MEMBERS: usize = 32;
+
+/// Most bytes of a `tracestate` that are passed on. The specification asks for at least 512; ten
+/// times that covers what is in use, and a head's size bounds it anyway.
+const MOST_STATE: usize = 5120;
+
+/// Gathers the fields of one head.
+#[derive(Default)]
+pub(super) struct Reader<'a> {
+    parent: Option<&'a [u8]>,
+    repeated: bool,
+    /// The values in order; several fields are one list (RFC 9110, section 5.3).
+    states: Vec<&'a [u8]>,
+}
+
+impl<'a> Reader<'a> {
+    /// Offers a field, name in lower case.
+    pub(super) fn field(&mut self, name: &[u8], value: &'a [u8]) {
+        match name {
+            b"traceparent" => self.repeated |= self.parent.replace(value).is_some(),
+            b"tracestate" => self.states.push(value),
+            _ => {}
+        }
+    }
+
+    /// After the last field. `Ok(None)`: there was no `traceparent`.
+    pub(super) fn finish(self) -> Result<Option<Context>, Malformed> {
+        let Some(value) = self.parent else {
+            return Ok(None);
+        };
+        if self.repeated {
+            return Err(Malformed);
+        }
+        let (trace_id, span_id, flags) = traceparent(value).ok_or(Malformed)?;
+        Ok(Some(Context {
+            trace_id,
+            span_id,
+            sampled: flags & 1 == 1,
+            trace_state: tracestate(&self.states).unwrap_or_default(),
+            format: Format::W3c,
+        }))
+    }
+}
+
+/// Section 3.2. A higher version is read as far as this one goes (section 3.2.4 "versioning").
+fn traceparent(value: &[u8]) -> Option<(TraceId, SpanId, u8)> {
+    let value = value.trim_ascii();
+    let (known, more) = value.split_at_checked(LENGTH)?;
+    let [version] = hex::<1>(&known[..2])?;
+    let fits = match version {
+        0x00 => more.is_empty(),
+        0xff => false,
+        _ => more.is_empty() || more[0] == b'-',
+    };
+    if !fits || known[2] != b'-' || known[35] != b'-' || known[52] != b'-' {
+        return None;
+    }
+    let trace_id = hex::<16>(&known[3..35]).filter(|id| *id != [0; 16])?;
+    let span_id = hex::<8>(&known[36..52]).filter(|id| *id != [0; 8])?;
+    let [flags] = hex::<1>(&known[53..])?;
+    Some((TraceId(trace_id), SpanId(span_id), flags))
+}
+
+/// N bytes of lower-case hexadecimal digits, the only ones that the specification knows.
+fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+    }
+    Some(bytes)
+}
+
+fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}
+
+/// Section 3.3: the list, members trimmed and empty ones left out. None: it is not to be used.
+fn tracestate(values: &[&[u8]]) -> Option<String> {
+    let mut list = String::new();
+    let mut keys: Vec<&str> = Vec::new();
+    for value in values {
+        for member in std::str::from_utf8(value).ok()?.split(',') {
+            let member = member.trim_matches([' ', '\t']);
+            if member.is_empty() {
+                continue;
+            }
+            let (key, value) = member.split_once('=')?;
+            if keys.len() == MOST_MEMBERS || !is_key(key) || !is_value(value) || keys.contains(&key)
+            {
+                return None;
+            }
+            keys.push(key);
+            if !list.is_empty() {
+                list.push(',');
+            }
+            list.push_str(member);
+        }
+    }
+    (list.len() <= MOST_STATE).then_some(list)
+}
+
+/// `simple-key` or `tenant@system` (section 3.3.1.3.1); level 2 lets both begin with a digit.
+fn is_key(key: &str) -> bool {
+    let part = |part: &str, most: usize| {
+        (1..=most).contains(&part.len())
+            && part.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+            && part
+                .bytes()
+                .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/'))
+    };
+    match key.split_once('@') {
+        None => part(key, 256),
+        Some((tenant, system)) => part(tenant, 241) && part(system, 14),
+    }
+}
+
+/// 1 to 256 printable characters without `,` and `=` (section 3.3.1.3.2).
+fn is_value(value: &str) -> bool {
+    (1..=256).contains(&value.len())
+        && value
+            .bytes()
+            .all(|b| matches!(b, 0x20..=0x2b | 0x2d..=0x3c | 0x3e..=0x7e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Extraction, extract};
+    use super::*;
+    use crate::protocol::http::{Head, Version};
+
+    const PARENT: &[u8] = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn read(fields: &[(&str, &[u8])]) -> Extraction {
+        let mut head = Head::request(b"GET", b"/", Version::Http11);
+        for (name, value) in fields {
+            head.push(name.as_bytes(), value);
+        }
+        extract(&head)
+    }
+
+    fn parent(value: &[u8]) -> Option<Context> {
+        let found = read(&[("traceparent", value)]);
+        assert_eq!(found.malformed, u32::from(found.context.is_none()));
+        found.context
+    }
+
+    fn state(values: &[&str]) -> String {
+        let mut fields: Vec<(&str, &[u8])> = vec![("traceparent", PARENT)];
+        fields.extend(values.iter().map(|v| ("tracestate", v.as_bytes())));
+        read(&fields)
+            .context
+            .expect("traceparent stands")
+            .trace_state
+    }
+
+    #[test]
+    fn reads_the_example_of_the_specification() {
+        let context = parent(PARENT).expect("valid");
+        assert_eq!(
+            context.trace_id.to_string(),
+            "4bf92f3577b34da6a3ce929d0e0e4736"
+        );
+        assert_eq!(context.span_id.to_string(), "00f067aa0ba902b7");
+        assert!(context.sampled);
+        assert_eq!(context.format, Format::W3c);
+    }
+
+    #[test]
+    fn without_the_field_there_is_no_context_and_no_fault() {
+        assert_eq!(read(&[("host", b"a")]), Extraction::default());
+        assert_eq!(read(&[("tracestate", b"a=1")]), Extraction::default());
+    }
+
+    #[test]
+    fn only_bit_0_of_the_flags_means_sampled() {
+        for (flags, sampled) in [("00", false), ("01", true), ("02", false), ("ff", true)] {
+            let value = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{flags}");
+            assert_eq!(parent(value.as_bytes()).expect("valid").sampled, sampled);
+        }
+    }
+
+    #[test]
+    fn name_and_surrounding_space_do_not_matter() {
+        let found = read(&[(
+            "TraceParent",
+            b" 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\t",
+        )]);
+        assert!(found.context.is_some());
+    }
+
+    #[test]
+    fn malformed_is_ignored_whole() {
+        for value in [
+            &b""[..],
+            b"00",
+            b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0",
+            b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-",
+            b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-extra",
+            b"00-4BF92F3577B34DA6A3CE929D0E0E4736-00F067AA0BA902B7-01",
+            b"00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            b"00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            b"ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            b"00_4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            b"00-4bf92f3577b34da6a3ce929d0e0e473g-00f067aa0ba902b7-01",
+            b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0x",
+            b"cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01.what",
+        ] {
+            assert_eq!(parent(value), None, "{}", value.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_higher_version_is_read_as_far_as_known() {
+        for value in [
+            &b"cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"[..],
+            b"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-the-future-brings",
+        ] {
+            assert!(parent(value).is_some(), "{}", value.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn two_traceparents_are_malformed() {
+        let found = read(&[("traceparent", PARENT), ("traceparent", PARENT)]);
+        assert_eq!((found.context, found.malformed), (None, 1));
+    }
+
+    #[test]
+    fn tracestate_fields_are_one_list() {
+        assert_eq!(state(&["foo=1,bar=2"]), "foo=1,bar=2");
+        assert_eq!(
+            state(&["foo=1 ,\tbar=2", "", " , ", "t@s=x y"]),
+            "foo=1,bar=2,t@s=x y"
+        );
+        assert_eq!(state(&[]), "");
+    }
+
+    #[test]
+    fn a_bad_tracestate_is_dropped_alone() {
+        let many: Vec<String> = (0..33).map(|i| format!("k{i}=v")).collect();
+        for bad in [
+            "foo",
+            "=1",
+            "foo=",
+            "Foo=1",
+            "foo=1,foo=2",
+            "foo=a=b",
+            "foo@=1",
+            "@foo=1",
+            "f o=1",
+            "foo=\u{fc}",
+            many.join(",").as_str(),
+        ] {
+            assert_eq!(state(&[bad]), "", "{bad}");
+        }
+        assert_eq!(state(&[&many[..32].join(",")]), many[..32].join(","));
+    }
+}
