@@ -1,0 +1,137 @@
+//! What tracing costs: the service, and the agent itself.
+//!
+//! ```text
+//!  wrk ── flat out ──▶ nginx, Go ◀── probes ── agent ── every span, all stages ──▶ sink
+//!            all of them on the same cores, which the service and wrk alone fill already
+//! ```
+//!
+//! Machines are noisy, so no absolute rate is a result: runs with and without tracing alternate, and
+//! the result is the median of their pairs' ratios. Everything is a process of its own and is used
+//! as its users do; nothing here knows the agent's insides. Left out: the speed of the pure core,
+//! which the package `benches` measures.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use clap::{Parser, ValueEnum};
+
+mod attach;
+mod connections;
+mod go;
+mod memory;
+mod otlp;
+mod overhead;
+mod pairs;
+mod report;
+pub mod sink;
+mod traced;
+mod wrk;
+
+use report::Report;
+
+/// The command line.
+#[derive(Parser)]
+#[command(
+    name = "bench",
+    about = "Measures what tracing costs. TRACER_BIN: the agent"
+)]
+pub struct Options {
+    /// Only these; none = all but `noise`
+    only: Vec<Part>,
+    /// Paired runs of which the median counts
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pairs: u32,
+    /// How long each run puts load on the service; rounded up to whole seconds
+    #[arg(long, default_value_t = 4000, value_parser = clap::value_parser!(u64).range(1..))]
+    milliseconds: u64,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+enum Part {
+    /// nginx against nothing but itself: how far apart equal runs are here
+    Noise,
+    /// A static page of nginx
+    Nginx,
+    /// Go's net/http with an empty handler
+    Go,
+    /// Go's net/http with a handler that computes for 100 microseconds
+    GoWork,
+    /// Memory of the agent after 10,000 connections
+    Connections,
+    /// Time from the agent's start to the first span
+    Attach,
+}
+
+/// Measures, and prints every figure beside its goal. Whether all is right: goals reached, and
+/// nothing lost, wrong or uncounted on the way.
+///
+/// # Errors
+/// Something could not be measured at all.
+pub fn run(options: &Options) -> Result<bool> {
+    let only: BTreeSet<Part> = options.only.iter().copied().collect();
+    let parts: Vec<Part> = Part::value_variants()
+        .iter()
+        .copied()
+        .filter(|part| match only.is_empty() {
+            true => *part != Part::Noise,
+            false => only.contains(part),
+        })
+        .collect();
+    ensure!(
+        parts == [Part::Noise] || crate::agent::program().is_some(),
+        "TRACER_BIN must name the agent: run `cargo xtask bench`"
+    );
+    end_with_interrupt();
+    raise_file_limit();
+    let mut report = Report::default();
+    let length = Duration::from_millis(options.milliseconds);
+    let plan = overhead::Plan {
+        pairs: options.pairs,
+        wrk: wrk::Load::of(length),
+    };
+    for part in parts {
+        match part {
+            Part::Noise => overhead::noise(&plan, &mut report)?,
+            Part::Nginx => overhead::nginx(&plan, &mut report)?,
+            Part::Go => overhead::go(&plan, go::EMPTY, &mut report)?,
+            Part::GoWork => overhead::go(&plan, go::WORK, &mut report)?,
+            Part::Connections => connections::run(&mut report)?,
+            Part::Attach => attach::run(&mut report)?,
+        }
+    }
+    Ok(report.print())
+}
+
+/// Children are process groups of their own, which Ctrl-C does not reach: ends them with us.
+fn end_with_interrupt() {
+    std::thread::spawn(|| {
+        let interrupted = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .and_then(|runtime| runtime.block_on(tokio::signal::ctrl_c()));
+        if interrupted.is_ok() {
+            for pid in crate::process::children(std::process::id()) {
+                crate::process::send(-(pid as i32), libc::SIGKILL);
+            }
+            std::process::exit(130);
+        }
+    });
+}
+
+/// Ten thousand open connections need as many descriptors, here and in the service that inherits
+/// the limit. What cannot be raised shows when they are opened.
+fn raise_file_limit() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: both calls take a pointer to a structure that outlives them.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
+}
