@@ -239,11 +239,122 @@ pub struct Settings {
     pub all: u8,
     /// Report the exec and listen of processes that are not traced: the agent selects by them.
     pub watch_all: u8,
-    /// Keeps the next field aligned.
-    pub reserved: u8,
+    /// The `syscall` family is attached: sockets are known by their address and inode.
+    pub syscall: u8,
     /// The agent itself: never traced.
     pub agent_pid: u32,
 }
+
+/// Where this kernel keeps what the programs read: bytes from the start of the structure named, as
+/// its BTF says. Set by the agent before the programs are loaded. A `u32::MAX` is a field that this
+/// kernel lacks.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Offsets {
+    /// `struct sock_common`, with which `struct sock` begins.
+    pub skc_family: u32,
+    /// Own port, host order.
+    pub skc_num: u32,
+    /// The peer's port, network order.
+    pub skc_dport: u32,
+    /// Own IPv4 address.
+    pub skc_rcv_saddr: u32,
+    /// The peer's IPv4 address.
+    pub skc_daddr: u32,
+    /// Own IPv6 address.
+    pub skc_v6_rcv_saddr: u32,
+    /// The peer's IPv6 address.
+    pub skc_v6_daddr: u32,
+    /// `struct sock`.
+    pub sk_type: u32,
+    /// See [`Offsets::sk_type`].
+    pub sk_protocol: u32,
+    /// See [`Offsets::sk_type`].
+    pub sk_socket: u32,
+    /// `sk_receive_queue.qlen`: segments not read yet.
+    pub sk_receive_qlen: u32,
+    /// `struct socket`: its file; none for a socket of the kernel's own.
+    pub socket_file: u32,
+    /// `struct socket`: its `struct sock`.
+    pub socket_sk: u32,
+    /// `struct tcp_sock`: next byte to be read.
+    pub copied_seq: u32,
+    /// `struct tcp_sock`: next byte expected from the peer.
+    pub rcv_nxt: u32,
+    /// `struct tcp_sock`: next byte to be written.
+    pub write_seq: u32,
+    /// `struct tcp_sock`: first byte not acknowledged.
+    pub snd_una: u32,
+    /// `struct tcp_sock`: bytes received so far, read or not.
+    pub bytes_received: u32,
+    /// `struct tcp_sock`: bytes sent and acknowledged so far.
+    pub bytes_acked: u32,
+    /// `struct pt_regs`, `orig_ax`: the number of the system call.
+    pub regs_orig_ax: u32,
+    /// Its result once it returned, `-ENOSYS` while it runs.
+    pub regs_ax: u32,
+    /// Arguments: `di, si, dx, r10` of a 64-bit call, `bx, cx, dx, si, di, bp` of a 32-bit one.
+    pub regs_di: u32,
+    /// See [`Offsets::regs_di`].
+    pub regs_si: u32,
+    /// See [`Offsets::regs_di`].
+    pub regs_dx: u32,
+    /// See [`Offsets::regs_di`].
+    pub regs_r10: u32,
+    /// See [`Offsets::regs_di`].
+    pub regs_bx: u32,
+    /// See [`Offsets::regs_di`].
+    pub regs_cx: u32,
+    /// Code segment: tells a 32-bit caller.
+    pub regs_cs: u32,
+    /// `struct task_struct`.
+    pub task_tgid: u32,
+    /// See [`Offsets::task_tgid`].
+    pub task_flags: u32,
+    /// See [`Offsets::task_tgid`].
+    pub task_signal: u32,
+    /// See [`Offsets::task_tgid`].
+    pub task_files: u32,
+    /// `struct signal_struct`, `live.counter`: threads that live.
+    pub signal_live: u32,
+    /// `struct files_struct`.
+    pub files_fdt: u32,
+    /// `struct fdtable`.
+    pub fdt_max_fds: u32,
+    /// See [`Offsets::fdt_max_fds`].
+    pub fdt_fd: u32,
+    /// `struct file`.
+    pub file_inode: u32,
+    /// `struct file`: of a socket, its `struct socket`.
+    pub file_private_data: u32,
+    /// `struct inode`.
+    pub inode_mode: u32,
+    /// See [`Offsets::inode_mode`].
+    pub inode_ino: u32,
+}
+
+impl Offsets {
+    /// Before the loader has filled it in.
+    // SAFETY: all-zero is a valid value of a structure of integers.
+    pub const NONE: Offsets = unsafe { core::mem::zeroed() };
+}
+
+impl Settings {
+    /// Before the loader has filled it in.
+    pub const NONE: Settings = Settings {
+        follow: 0,
+        all: 0,
+        watch_all: 0,
+        syscall: 0,
+        agent_pid: 0,
+    };
+}
+
+/// A field of [`Offsets`] that this kernel lacks.
+pub const NO_FIELD: u32 = u32::MAX;
+
+/// Pids are below it: `PID_MAX_LIMIT` of a 64-bit kernel.
+pub const PID_LIMIT: u32 = 4 * 1024 * 1024;
 
 /// Kernel-side counters: indices into a per-CPU array of u64.
 #[repr(u32)]

@@ -4,6 +4,11 @@
 //! not for lengths: a record that does not hold what it claims is [`BadRecord`], never a panic.
 //! Bias: a record of a kind not known is an error, since both sides are built from one tree.
 
+use std::mem::size_of;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use tracer_ebpf::abi;
+
 /// Names a connection for as long as it lives; see `abi::Transfer::connection`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
@@ -159,4 +164,194 @@ pub enum ProcessChange {
     Execed,
     /// Its last thread is gone.
     Exited,
+}
+
+/// A record that does not hold what it claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadRecord {
+    /// Its first byte is no `abi::Kind`, or a field holds a value that the ABI does not have.
+    #[error("a record of kind {kind} with a value unknown in byte {at}")]
+    Value {
+        /// The record's first byte.
+        kind: u8,
+        /// Offset of the field.
+        at: usize,
+    },
+    /// It ends too early, or its payload area is of no known class.
+    #[error("a record of kind {kind} with {length} bytes")]
+    Length {
+        /// The record's first byte.
+        kind: u8,
+        /// How long it is.
+        length: usize,
+    },
+}
+
+/// Reads one record of the ring, in place.
+///
+/// # Errors
+///
+/// The record is not one of the ABI's; it can only be counted and dropped.
+pub fn decode(record: &[u8]) -> Result<Event<'_>, BadRecord> {
+    let kind = record.first().copied().unwrap_or(0);
+    let fields = Fields { kind, record };
+    match kind {
+        k if k == abi::Kind::Transfer as u8 => transfer(fields).map(Event::Transfer),
+        k if k == abi::Kind::Connection as u8 => connection(fields).map(Event::Connection),
+        k if k == abi::Kind::Ended as u8 => ended(fields).map(Event::Ended),
+        k if k == abi::Kind::Process as u8 => process(fields).map(Event::Process),
+        k if k == abi::Kind::Listening as u8 => {
+            let raw = fields.read::<abi::Listening>()?;
+            Ok(Event::Listening {
+                pid: raw.pid,
+                port: raw.port,
+            })
+        }
+        _ => Err(BadRecord::Value { kind, at: 0 }),
+    }
+}
+
+/// The structures of the ABI that a record may begin with: integers without padding, so that any
+/// bytes are a valid value.
+trait Raw: Copy {}
+impl Raw for abi::Transfer {}
+impl Raw for abi::Connection {}
+impl Raw for abi::Ended {}
+impl Raw for abi::Process {}
+impl Raw for abi::Listening {}
+
+#[derive(Clone, Copy)]
+struct Fields<'a> {
+    kind: u8,
+    record: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    fn read<T: Raw>(self) -> Result<T, BadRecord> {
+        if self.record.len() < size_of::<T>() {
+            return Err(self.bad_length());
+        }
+        // SAFETY: long enough, of any alignment, and every bit pattern is a T.
+        Ok(unsafe { self.record.as_ptr().cast::<T>().read_unaligned() })
+    }
+
+    fn bad_length(self) -> BadRecord {
+        BadRecord::Length {
+            kind: self.kind,
+            length: self.record.len(),
+        }
+    }
+
+    fn bad_value(self, at: usize) -> BadRecord {
+        BadRecord::Value {
+            kind: self.kind,
+            at,
+        }
+    }
+}
+
+fn transfer(fields: Fields<'_>) -> Result<Transfer<'_>, BadRecord> {
+    let raw = fields.read::<abi::Transfer>()?;
+    let payload = &fields.record[size_of::<abi::Transfer>()..];
+    // The class with this size; its head area comes first.
+    let class = abi::CLASSES
+        .iter()
+        .find(|class| class.head + class.tail == payload.len())
+        .ok_or(fields.bad_length())?;
+    let (head, tail) = payload.split_at(class.head);
+    let head = head
+        .get(..raw.captured as usize)
+        .ok_or(fields.bad_length())?;
+    let tail = tail
+        .get(..raw.tail_captured as usize)
+        .ok_or(fields.bad_length())?;
+    if head.len() + tail.len() > raw.length as usize {
+        return Err(fields.bad_length());
+    }
+    Ok(Transfer {
+        connection: ConnectionId(raw.connection),
+        direction: match raw.direction {
+            abi::RECEIVED => Direction::Received,
+            abi::SENT => Direction::Sent,
+            _ => return Err(fields.bad_value(1)),
+        },
+        position: raw.position,
+        length: raw.length,
+        last_piece: raw.flags & abi::LAST_PIECE != 0,
+        unseen: raw.flags & abi::UNSEEN != 0,
+        start_ns: raw.start_ns,
+        end_ns: raw.end_ns,
+        task: Task {
+            pid: (raw.pid_tgid >> 32) as u32,
+            tid: raw.pid_tgid as u32,
+            goid: raw.goid,
+        },
+        head,
+        tail,
+    })
+}
+
+fn connection(fields: Fields<'_>) -> Result<Connection, BadRecord> {
+    let raw = fields.read::<abi::Connection>()?;
+    let addresses = match raw.family {
+        abi::AF_UNIX => None,
+        abi::AF_INET => Some((ipv4(raw.local), ipv4(raw.remote))),
+        abi::AF_INET6 => Some((ipv6(raw.local), ipv6(raw.remote))),
+        _ => return Err(fields.bad_value(2)),
+    };
+    Ok(Connection {
+        connection: ConnectionId(raw.connection),
+        pid: raw.pid,
+        role: match raw.role {
+            abi::ROLE_UNKNOWN => Role::Unknown,
+            abi::ROLE_ACCEPTED => Role::Accepted,
+            abi::ROLE_CONNECTED => Role::Connected,
+            _ => return Err(fields.bad_value(1)),
+        },
+        addresses: addresses.map(|(local, remote)| Addresses {
+            local: SocketAddr::new(local, raw.local_port),
+            remote: SocketAddr::new(remote, raw.remote_port),
+        }),
+        midway: raw.midway != 0,
+        sequence: (raw.received_seq, raw.sent_seq),
+        connect_ns: (raw.connect_start_ns != 0 && raw.connect_end_ns != 0)
+            .then_some((raw.connect_start_ns, raw.connect_end_ns)),
+    })
+}
+
+fn ipv4(bytes: [u8; 16]) -> IpAddr {
+    Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into()
+}
+
+/// An IPv4 peer of a dual-stack socket is told as what it is.
+fn ipv6(bytes: [u8; 16]) -> IpAddr {
+    Ipv6Addr::from(bytes).to_canonical()
+}
+
+fn ended(fields: Fields<'_>) -> Result<Ended, BadRecord> {
+    let raw = fields.read::<abi::Ended>()?;
+    Ok(Ended {
+        connection: ConnectionId(raw.connection),
+        what: match raw.what {
+            abi::ENDED_SENDING => End::Sending,
+            abi::ENDED_RECEIVING => End::Receiving,
+            abi::ENDED_ALL => End::All,
+            _ => return Err(fields.bad_value(1)),
+        },
+        at_ns: raw.at_ns,
+    })
+}
+
+fn process(fields: Fields<'_>) -> Result<Process, BadRecord> {
+    let raw = fields.read::<abi::Process>()?;
+    Ok(Process {
+        pid: raw.pid,
+        what: match raw.what {
+            abi::PROCESS_FORKED => ProcessChange::Forked { parent: raw.parent },
+            abi::PROCESS_EXECED => ProcessChange::Execed,
+            abi::PROCESS_EXITED => ProcessChange::Exited,
+            _ => return Err(fields.bad_value(1)),
+        },
+        at_ns: raw.at_ns,
+    })
 }

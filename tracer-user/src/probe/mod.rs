@@ -1,1 +1,222 @@
-//! Loads and attaches the BPF programs; the only place that knows aya.
+//! Loads and attaches the BPF programs, and hands out what they put in the ring; the only place that
+//! knows aya.
+//!
+//! * [`offsets`]: where this kernel keeps the fields that the programs read, from its BTF.
+//! * [`load`]: the object, its settings, its maps.
+//! * [`attach`]: the two families of hooks; which is tried first, and what is optional.
+//! * [`reader`]: the ring, and how to wait for it without costing the traced service.
+//! * [`shared`]: map memory that both sides write.
+//! * [`survey`]: what this host offers, for `tracer doctor`.
+//!
+//! One thread owns [`Probes`]; only its [`Waker`] goes elsewhere. Nothing is pinned: when the agent is
+//! gone, however it went, the kernel drops programs and maps with its file descriptors.
+
+mod attach;
+mod error;
+mod load;
+mod offsets;
+mod reader;
+mod shared;
+
+use std::fmt;
+use std::time::Duration;
+
+use tracer_ebpf::abi::{Counter, PID_LIMIT};
+
+use crate::event::ConnectionId;
+
+pub use error::Error;
+pub use reader::Waker;
+
+/// Which hooks see the transfers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// BTF tracepoints, once per transfer of a socket.
+    Sock,
+    /// Tracepoints at enter and exit of system calls.
+    Syscall,
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Family::Sock => "sock",
+            Family::Syscall => "syscall",
+        })
+    }
+}
+
+/// The ring's default size. At 60,000 exchanges per second some 15 MB pass through it in a second of
+/// a busy core, so it bridges several hundred ms in which the agent gets no CPU; and its pages, which
+/// are mapped twice, stay well within the agent's memory budget.
+pub const RING_BYTES: u32 = 8 << 20;
+
+/// What to attach, and whom to trace.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// This family or none; without it the first that works.
+    pub family: Option<Family>,
+    /// Trace the children of traced processes.
+    pub follow: bool,
+    /// Trace every process but the agent.
+    pub all: bool,
+    /// Report exec and listen of every process, so that the caller can select by them.
+    pub watch_all: bool,
+    /// Size of the ring: a power of two, at least a page. See [`RING_BYTES`].
+    pub ring_bytes: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            family: None,
+            follow: true,
+            all: false,
+            watch_all: false,
+            ring_bytes: RING_BYTES,
+        }
+    }
+}
+
+/// The kernel side's counters, summed over all cores; see [`Counter`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelCounters {
+    /// Transfers of traced sockets not given up.
+    pub transfers_seen: u64,
+    /// Of these, those that found no room in the ring.
+    pub transfers_ring_full: u64,
+    /// Other records that found none.
+    pub records_ring_full: u64,
+    /// Of the transfers seen, those whose bytes were out of reach.
+    pub transfers_unseen: u64,
+    /// Sockets given up after [`Probes::ignore`].
+    pub sockets_ignored: u64,
+    /// Their transfers since.
+    pub transfers_ignored: u64,
+}
+
+/// The attached programs.
+pub struct Probes {
+    kernel: load::Kernel,
+    family: Family,
+    missing: Vec<&'static str>,
+}
+
+impl Probes {
+    /// Loads and attaches; no process is traced yet (unless [`Options::all`]).
+    ///
+    /// # Errors
+    ///
+    /// One clear line: no permission, no BTF, a program refused, no family works.
+    pub fn attach(options: &Options) -> Result<Probes, Error> {
+        let btf = offsets::KernelBtf::read()?;
+        let candidates: &[Family] = match options.family {
+            Some(Family::Sock) => &[Family::Sock],
+            Some(Family::Syscall) => &[Family::Syscall],
+            None => &[Family::Sock, Family::Syscall],
+        };
+        let mut refusals = Vec::new();
+        for &family in candidates {
+            let mut kernel = load::Kernel::load(&btf, family, options)?;
+            match attach::attach(&mut kernel, &btf, family) {
+                Ok(missing) => {
+                    // What parsing the kernel's BTF took is given back.
+                    drop(btf);
+                    shared::return_free_memory();
+                    return Ok(Probes {
+                        kernel,
+                        family,
+                        missing,
+                    });
+                }
+                Err(error) if error.is_final() => return Err(error),
+                Err(error) => refusals.push((family, Box::new(error))),
+            }
+        }
+        Err(Error::NoFamily(refusals))
+    }
+
+    /// Which hooks are attached.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    /// The same in words, with what is missing, for the `ready:` line.
+    pub fn description(&self) -> String {
+        if self.missing.is_empty() {
+            format!("{} probes", self.family)
+        } else {
+            format!("{} probes without {}", self.family, self.missing.join(", "))
+        }
+    }
+
+    /// Traces this process (thread group) from now on.
+    ///
+    /// # Errors
+    ///
+    /// The pid is none.
+    pub fn trace(&mut self, pid: u32) -> Result<(), Error> {
+        if pid == 0 || pid >= PID_LIMIT {
+            return Err(Error::NoSuchPid(pid));
+        }
+        self.kernel.traced.set_bit(pid);
+        Ok(())
+    }
+
+    /// Traces it no longer.
+    ///
+    /// # Errors
+    ///
+    /// The pid is none.
+    pub fn untrace(&mut self, pid: u32) -> Result<(), Error> {
+        if pid == 0 || pid >= PID_LIMIT {
+            return Err(Error::NoSuchPid(pid));
+        }
+        self.kernel.traced.clear_bit(pid);
+        Ok(())
+    }
+
+    /// This connection carries nothing we know: its transfers are neither copied nor counted as seen
+    /// any more, from one of its next ones on.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refused the map update.
+    pub fn ignore(&mut self, connection: ConnectionId) -> Result<(), Error> {
+        self.kernel.ignore(connection)
+    }
+
+    /// Hands out every record in the ring, oldest first ([`crate::event::decode`] reads them).
+    /// Returns how many.
+    pub fn drain(&mut self, each: impl FnMut(&[u8])) -> usize {
+        self.kernel.reader.drain(each)
+    }
+
+    /// Sleeps until there is something worth reading, `longest` has passed, or [`Waker::wake`].
+    pub fn wait(&mut self, longest: Duration) {
+        self.kernel.reader.wait(longest);
+    }
+
+    /// Ends a [`Probes::wait`] from another thread.
+    pub fn waker(&self) -> Waker {
+        self.kernel.reader.waker()
+    }
+
+    /// Takes the programs off. What is in the ring can still be drained and the counters read.
+    pub fn detach(&mut self) {
+        self.kernel.detach();
+    }
+
+    /// The kernel side's counters now.
+    pub fn counters(&self) -> KernelCounters {
+        let count = |counter: Counter| self.kernel.count(counter);
+        KernelCounters {
+            transfers_seen: count(Counter::TransfersSeen),
+            transfers_ring_full: count(Counter::TransfersRingFull),
+            records_ring_full: count(Counter::RecordsRingFull),
+            transfers_unseen: count(Counter::TransfersUnseen),
+            sockets_ignored: count(Counter::SocketsIgnored),
+            transfers_ignored: count(Counter::TransfersIgnored),
+        }
+    }
+}

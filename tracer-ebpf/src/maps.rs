@@ -1,0 +1,148 @@
+//! Every map, and the little code that belongs to one alone.
+
+use core::arch::asm;
+use core::ffi::c_void;
+
+use aya_ebpf::bindings::{BPF_F_CLONE, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_map_type};
+use aya_ebpf::btf_maps::{Array, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::helpers::generated::bpf_sk_storage_get;
+use aya_ebpf::macros::btf_map;
+use tracer_ebpf::abi::{COUNTERS, Counter, PID_LIMIT};
+
+use crate::transfer::Socket;
+
+/// Records for the agent, which sets the size.
+#[btf_map]
+pub static EVENTS: RingBuf<u64, { 8 << 20 }> = RingBuf::new();
+
+/// [`Counter`]s.
+#[btf_map]
+pub static COUNTS: PerCpuArray<u64, { COUNTERS as usize }> = PerCpuArray::new();
+
+/// Words of [`TRACED`].
+const TRACED_WORDS: usize = PID_LIMIT as usize / 64;
+
+/// A bit per process (tgid): traced or not. An array, since its look-up is inlined and needs no hash;
+/// mapped into the agent, so that both sides can set single bits.
+#[btf_map]
+pub static TRACED: Array<u64, TRACED_WORDS, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// Word 0: the agent sleeps and wants to be woken. Mapped into the agent.
+#[btf_map]
+pub static ASLEEP: Array<u64, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// Connections that the agent found to carry nothing it knows. An LRU: a verdict that falls out costs
+/// some copying, nothing else.
+#[btf_map]
+pub static IGNORED: LruHashMap<u64, u8, 16384> = LruHashMap::new();
+
+/// What the `sock` family knows of a socket; freed with the socket.
+#[btf_map]
+pub static SOCKETS: LocalStorage<
+    Socket,
+    { bpf_map_type::BPF_MAP_TYPE_SK_STORAGE as usize },
+    { (BPF_F_NO_PREALLOC | BPF_F_CLONE) as usize },
+> = LocalStorage::new();
+
+/// A map whose values live in a kernel object. (aya-ebpf has none for tasks, and its socket storage
+/// can neither be cloned to accepted sockets nor be used from a tracepoint.)
+#[repr(C)]
+pub struct LocalStorage<V, const TYPE: usize, const FLAGS: usize> {
+    r#type: *const [i32; TYPE],
+    key: *const i32,
+    value: *const V,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; FLAGS],
+}
+
+// SAFETY: the pointers are placeholders for the loader and never followed.
+unsafe impl<V, const TYPE: usize, const FLAGS: usize> Sync for LocalStorage<V, TYPE, FLAGS> {}
+
+impl<V, const TYPE: usize, const FLAGS: usize> LocalStorage<V, TYPE, FLAGS> {
+    const fn new() -> Self {
+        Self {
+            r#type: core::ptr::null(),
+            key: core::ptr::null(),
+            value: core::ptr::null(),
+            max_entries: core::ptr::null(),
+            map_flags: core::ptr::null(),
+        }
+    }
+
+    fn map(&self) -> *mut c_void {
+        core::ptr::from_ref(self).cast_mut().cast()
+    }
+}
+
+/// A socket's state; null where it has none.
+#[inline(always)]
+pub fn socket(sk: *const u8) -> *mut Socket {
+    // SAFETY: `sk` is a tracepoint's argument, as the verifier checks.
+    unsafe {
+        bpf_sk_storage_get(
+            SOCKETS.map(),
+            sk.cast_mut().cast(),
+            core::ptr::null_mut(),
+            0,
+        )
+    }
+    .cast()
+}
+
+/// A socket's state, made now (all zero) where it had none; null where there is no memory.
+#[inline(always)]
+pub fn socket_or_new(sk: *const u8) -> *mut Socket {
+    const CREATE: u64 = aya_ebpf::bindings::BPF_SK_STORAGE_GET_F_CREATE as u64;
+    // SAFETY: as in `socket`.
+    unsafe {
+        bpf_sk_storage_get(
+            SOCKETS.map(),
+            sk.cast_mut().cast(),
+            core::ptr::null_mut(),
+            CREATE,
+        )
+    }
+    .cast()
+}
+
+/// Adds one to a counter. Atomic, since a hook may be preempted by another's.
+#[inline(always)]
+pub fn count(counter: Counter) {
+    if let Some(value) = COUNTS.get_ptr_mut(counter as u32) {
+        // SAFETY: the map's own memory. (`core` has no atomic additions for this target.)
+        unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) value, in(reg) 1u64) };
+    }
+}
+
+/// Whether a process' bit is set.
+#[inline(always)]
+pub fn is_marked(tgid: u32) -> bool {
+    let Some(word) = TRACED.get_ptr(tgid / 64) else {
+        return false;
+    };
+    // SAFETY: the map's own memory.
+    let word = unsafe { word.read_volatile() };
+    word & bit(tgid) != 0
+}
+
+/// Sets a process' bit.
+#[inline(always)]
+pub fn mark(tgid: u32) {
+    if let Some(word) = TRACED.get_ptr_mut(tgid / 64) {
+        // SAFETY: the map's own memory.
+        unsafe { asm!("lock *(u64 *)({0} + 0) |= {1}", in(reg) word, in(reg) bit(tgid)) };
+    }
+}
+
+/// Clears it.
+#[inline(always)]
+pub fn unmark(tgid: u32) {
+    if let Some(word) = TRACED.get_ptr_mut(tgid / 64) {
+        // SAFETY: the map's own memory.
+        unsafe { asm!("lock *(u64 *)({0} + 0) &= {1}", in(reg) word, in(reg) !bit(tgid)) };
+    }
+}
+
+fn bit(tgid: u32) -> u64 {
+    1 << (tgid % 64)
+}

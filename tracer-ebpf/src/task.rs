@@ -1,0 +1,261 @@
+//! Who is calling, and where the buffers of its system call are.
+//!
+//! A socket hook fires inside a system call of the process, whose user registers still hold the
+//! arguments. They say where the bytes are only if the call that runs is a socket I/O call: io_uring
+//! and the kernel's own threads move bytes while the registers hold something else. What can't be
+//! told is [`Buffers::UNSEEN`]; nothing is read on a guess.
+//!
+//! Leaves out: 64-bit programs that use the 32-bit entry (`int 0x80`).
+
+use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_user};
+
+use crate::kernel::{field, offset, setting};
+use crate::maps;
+
+/// The current process and thread, as `bpf_get_current_pid_tgid` has them.
+#[derive(Clone, Copy)]
+pub struct Who(pub u64);
+
+impl Who {
+    /// The task that runs this hook.
+    #[inline(always)]
+    pub fn current() -> Who {
+        Who(bpf_get_current_pid_tgid())
+    }
+
+    /// The process.
+    #[inline(always)]
+    pub fn tgid(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// The thread.
+    #[inline(always)]
+    pub fn tid(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// Whether the process is traced.
+    #[inline(always)]
+    pub fn is_traced(self) -> bool {
+        is_traced(self.tgid())
+    }
+}
+
+/// Whether a process is traced.
+#[inline(always)]
+pub fn is_traced(tgid: u32) -> bool {
+    if setting!(all) != 0 {
+        return tgid != setting!(agent_pid);
+    }
+    maps::is_marked(tgid)
+}
+
+/// Where a system call's bytes are in the memory of its process.
+#[derive(Clone, Copy)]
+pub struct Buffers {
+    /// One of [`Buffers::UNSEEN`], [`Buffers::ONE`], [`Buffers::VECTOR`], [`Buffers::MESSAGES`].
+    pub shape: u8,
+    /// The caller is a 32-bit program: its pointers and lengths in memory are 4 bytes.
+    pub compat: bool,
+    /// The buffer, the iovec array, or the mmsghdr array.
+    pub address: u64,
+    /// Bytes asked for, iovecs, or messages.
+    pub count: u64,
+}
+
+impl Buffers {
+    /// Not known, or not in the process' memory (sendfile, splice, io_uring).
+    pub const UNSEEN: u8 = 0;
+    /// One buffer of `count` bytes.
+    pub const ONE: u8 = 1;
+    /// `count` iovecs.
+    pub const VECTOR: u8 = 2;
+    /// `count` messages of `recvmmsg` or `sendmmsg`, one of which is meant.
+    pub const MESSAGES: u8 = 3;
+
+    /// Nothing known.
+    pub const NONE: Buffers = Buffers {
+        shape: Buffers::UNSEEN,
+        compat: false,
+        address: 0,
+        count: 0,
+    };
+
+    #[inline(always)]
+    fn new(shape: u8, compat: bool, address: u64, count: u64) -> Buffers {
+        Buffers {
+            shape,
+            compat,
+            address,
+            count,
+        }
+    }
+
+    /// Those of the system call that the current task is in.
+    #[inline(always)]
+    pub fn of_current_call() -> Buffers {
+        // SAFETY: both helpers take what they are given here and return pointers the verifier types.
+        let regs = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as *const u8;
+        // SAFETY: `regs` is a `struct pt_regs`, the offsets are from its BTF.
+        unsafe {
+            // The kernel's entry code puts -ENOSYS here and overwrites it when the call returns:
+            // after it, and in kernel threads, the registers are no arguments of a running call.
+            if field::<u64>(regs, offset!(regs_ax)) as i64 != ENOSYS {
+                return Buffers::NONE;
+            }
+            Buffers::of_registers(regs)
+        }
+    }
+
+    /// Those that the arguments of a system call name.
+    ///
+    /// # Safety
+    ///
+    /// `regs` is the `struct pt_regs` of a task as the verifier knows it.
+    #[inline(always)]
+    pub unsafe fn of_registers(regs: *const u8) -> Buffers {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let number = field::<u64>(regs, offset!(regs_orig_ax)) as u32;
+            if field::<u16>(regs, offset!(regs_cs)) == USER32_CS {
+                return Buffers::of_compat(regs, number);
+            }
+            let si = field::<u64>(regs, offset!(regs_si));
+            let dx = field::<u64>(regs, offset!(regs_dx));
+            match number {
+                nr::READ | nr::WRITE | nr::SENDTO | nr::RECVFROM => {
+                    Buffers::new(Buffers::ONE, false, si, dx)
+                }
+                nr::READV | nr::WRITEV => Buffers::new(Buffers::VECTOR, false, si, dx),
+                nr::SENDMSG | nr::RECVMSG => Buffers::of_message(si, false),
+                nr::SENDMMSG | nr::RECVMMSG => Buffers::new(Buffers::MESSAGES, false, si, dx),
+                _ => Buffers::NONE,
+            }
+        }
+    }
+
+    /// The same of a 32-bit caller.
+    ///
+    /// # Safety
+    ///
+    /// As [`Buffers::of_registers`].
+    #[inline(always)]
+    unsafe fn of_compat(regs: *const u8, number: u32) -> Buffers {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let cx = u64::from(field::<u64>(regs, offset!(regs_cx)) as u32);
+            let dx = u64::from(field::<u64>(regs, offset!(regs_dx)) as u32);
+            match number {
+                nr32::READ | nr32::WRITE | nr32::SENDTO | nr32::RECVFROM => {
+                    Buffers::new(Buffers::ONE, true, cx, dx)
+                }
+                nr32::READV | nr32::WRITEV => Buffers::new(Buffers::VECTOR, true, cx, dx),
+                nr32::SENDMSG | nr32::RECVMSG => Buffers::of_message(cx, true),
+                nr32::SENDMMSG | nr32::RECVMMSG | nr32::RECVMMSG_TIME64 => {
+                    Buffers::new(Buffers::MESSAGES, true, cx, dx)
+                }
+                nr32::SOCKETCALL => {
+                    let call = field::<u64>(regs, offset!(regs_bx)) as u32;
+                    // fd, buffer or message(s), length or count
+                    let Ok([_, address, count]) =
+                        bpf_probe_read_user(cx as usize as *const [u32; 3])
+                    else {
+                        return Buffers::NONE;
+                    };
+                    let (address, count) = (u64::from(address), u64::from(count));
+                    match call {
+                        socketcall::SEND
+                        | socketcall::RECV
+                        | socketcall::SENDTO
+                        | socketcall::RECVFROM => Buffers::new(Buffers::ONE, true, address, count),
+                        socketcall::SENDMSG | socketcall::RECVMSG => {
+                            Buffers::of_message(address, true)
+                        }
+                        socketcall::SENDMMSG | socketcall::RECVMMSG => {
+                            Buffers::new(Buffers::MESSAGES, true, address, count)
+                        }
+                        _ => Buffers::NONE,
+                    }
+                }
+                _ => Buffers::NONE,
+            }
+        }
+    }
+
+    /// The iovecs of a `struct msghdr` in user memory.
+    #[inline(always)]
+    fn of_message(address: u64, compat: bool) -> Buffers {
+        if compat {
+            // SAFETY: the helper checks the address. name, namelen, iov, iovlen: 4 bytes each.
+            match unsafe { bpf_probe_read_user((address as usize + 8) as *const [u32; 2]) } {
+                Ok([iov, len]) => {
+                    Buffers::new(Buffers::VECTOR, true, u64::from(iov), u64::from(len))
+                }
+                Err(_) => Buffers::NONE,
+            }
+        } else {
+            // SAFETY: the helper checks the address. name, namelen and padding, iov, iovlen.
+            match unsafe { bpf_probe_read_user((address as usize + 16) as *const [u64; 2]) } {
+                Ok([iov, len]) => Buffers::new(Buffers::VECTOR, false, iov, len),
+                Err(_) => Buffers::NONE,
+            }
+        }
+    }
+
+    /// Message `index` of [`Buffers::MESSAGES`].
+    #[inline(always)]
+    pub fn message(&self, index: u32) -> Buffers {
+        // A `struct mmsghdr` is a msghdr and a length, padded.
+        let stride = if self.compat { 32 } else { 64 };
+        Buffers::of_message(self.address + u64::from(index) * stride, self.compat)
+    }
+}
+
+/// `-ENOSYS`.
+const ENOSYS: i64 = -38;
+/// `__USER32_CS`: the code segment of 32-bit programs on x86-64.
+const USER32_CS: u16 = 0x23;
+
+/// System call numbers of x86-64.
+mod nr {
+    pub const READ: u32 = 0;
+    pub const WRITE: u32 = 1;
+    pub const READV: u32 = 19;
+    pub const WRITEV: u32 = 20;
+    pub const SENDTO: u32 = 44;
+    pub const RECVFROM: u32 = 45;
+    pub const SENDMSG: u32 = 46;
+    pub const RECVMSG: u32 = 47;
+    pub const RECVMMSG: u32 = 299;
+    pub const SENDMMSG: u32 = 307;
+}
+
+/// System call numbers of i386.
+mod nr32 {
+    pub const READ: u32 = 3;
+    pub const WRITE: u32 = 4;
+    pub const SOCKETCALL: u32 = 102;
+    pub const READV: u32 = 145;
+    pub const WRITEV: u32 = 146;
+    pub const RECVMMSG: u32 = 337;
+    pub const SENDMMSG: u32 = 345;
+    pub const SENDTO: u32 = 369;
+    pub const SENDMSG: u32 = 370;
+    pub const RECVFROM: u32 = 371;
+    pub const RECVMSG: u32 = 372;
+    pub const RECVMMSG_TIME64: u32 = 417;
+}
+
+/// First argument of i386's `socketcall`.
+mod socketcall {
+    pub const SEND: u32 = 9;
+    pub const RECV: u32 = 10;
+    pub const SENDTO: u32 = 11;
+    pub const RECVFROM: u32 = 12;
+    pub const SENDMSG: u32 = 16;
+    pub const RECVMSG: u32 = 17;
+    pub const RECVMMSG: u32 = 19;
+    pub const SENDMMSG: u32 = 20;
+}

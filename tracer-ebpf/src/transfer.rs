@@ -1,0 +1,359 @@
+//! What a transfer is once its socket is found: counted, positioned, cut into pieces, and copied as
+//! far as the capture policy says. Both families come here.
+//!
+//! The policy: of each turn of a direction (it turns when bytes begin to flow the other way) the first
+//! `HEAD_LIMIT` bytes are copied whole, past them the first and last bytes of each transfer. So a head
+//! of up to that size is whole however it is split, and a body costs next to nothing.
+//!
+//! Bias: positions are counted here, not read from TCP, so that they are the same for every kind of
+//! socket. Two threads that send on one socket at the same instant could miscount; whoever does that
+//! has no message order to trace either.
+
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use tracer_ebpf::abi::{
+    Counter, Ended, HEAD_LIMIT, Kind, LAST_PIECE, RECEIVED, ROLE_ACCEPTED, SPARSE_HEAD, TAIL,
+    Transfer, UNSEEN,
+};
+
+use crate::emit::{self, Copy};
+use crate::maps::{self, IGNORED};
+use crate::task::{Buffers, Who};
+
+/// What is known of a socket.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Socket {
+    /// See `abi::Transfer::connection`; 0 until it is judged.
+    pub id: u64,
+    /// Position of the next byte, by direction.
+    pub next: [u64; 2],
+    /// The transfer that is being reported, by direction.
+    pub under_way: [UnderWay; 2],
+    /// When the first byte that is not read yet became readable; 0 = not known.
+    pub arrived_ns: u64,
+    /// When bytes last became readable.
+    pub last_arrived_ns: u64,
+    /// When the send that runs began; 0 = not known.
+    pub send_start_ns: u64,
+    /// When `connect` began, and when it was done.
+    pub connect_ns: [u64; 2],
+    /// Transfers so far.
+    pub transfers: u32,
+    /// Bytes of this turn that were copied whole.
+    pub captured: u32,
+    /// The thread that is in `sendmmsg` or `recvmmsg`, and which message comes next.
+    pub message_tid: u32,
+    /// See [`Socket::message_tid`].
+    pub message_next: u32,
+    /// [`NEW`], [`FOREIGN`], [`TRACED`], [`UNKNOWN_PROTOCOL`].
+    pub verdict: u8,
+    /// `abi::ROLE_*`.
+    pub role: u8,
+    /// Direction of the last transfer.
+    pub turn: u8,
+    /// The agent has its `abi::Connection`.
+    pub announced: u8,
+    /// What was reported as ended, as bits of `abi::ENDED_*`.
+    pub ended: u8,
+    /// Keeps the size a multiple of 8.
+    pub reserved: [u8; 3],
+}
+
+/// A transfer that is being reported. It is kept in the socket because there the verifier tracks no
+/// values, and so has to walk each round of the loop over its buffers once only.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct UnderWay {
+    /// The iovec array.
+    pub address: u64,
+    /// Its length.
+    pub count: u64,
+    /// The caller is a 32-bit program.
+    pub compat: u32,
+    /// Bytes not reported yet.
+    pub left: u32,
+}
+
+/// Not judged yet.
+pub const NEW: u8 = 0;
+/// Not a stream of `AF_INET`, `AF_INET6` or `AF_UNIX`, or the kernel's own.
+pub const FOREIGN: u8 = 1;
+/// Its transfers are reported.
+pub const TRACED: u8 = 2;
+/// The agent found that it carries nothing it knows.
+pub const UNKNOWN_PROTOCOL: u8 = 3;
+
+/// Every how many transfers of a socket the agent's verdict is looked up: a hash look-up costs as much
+/// as copying 100 bytes, and a socket of another protocol is rid of soon enough.
+const VERDICT_EVERY: u32 = 16;
+
+/// Buffers of one system call that are reported one by one; the bytes of the rest are one unseen
+/// piece. Servers write a head and a body in 2 to 8; the verifier walks this loop.
+const MOST_IOVECS: u32 = 32;
+/// Iovecs read from the process at once.
+const IOVEC_BATCH: usize = 8;
+
+/// One transfer, as its hook saw it.
+pub struct Moved {
+    pub who: Who,
+    pub direction: u8,
+    pub length: u32,
+    pub end_ns: u64,
+    pub buffers: Buffers,
+}
+
+impl Socket {
+    /// Whether transfers of this socket are reported now; counts those that the agent gave up.
+    #[inline(always)]
+    pub fn is_reported(&mut self) -> bool {
+        if self.verdict != TRACED {
+            if self.verdict == UNKNOWN_PROTOCOL {
+                maps::count(Counter::TransfersIgnored);
+            }
+            return false;
+        }
+        self.transfers = self.transfers.wrapping_add(1);
+        // SAFETY: the value is not used.
+        if self.transfers % VERDICT_EVERY == 0 && unsafe { IGNORED.get(&self.id) }.is_some() {
+            self.verdict = UNKNOWN_PROTOCOL;
+            maps::count(Counter::SocketsIgnored);
+            maps::count(Counter::TransfersIgnored);
+            return false;
+        }
+        true
+    }
+
+    /// Reports a transfer of a socket that [`Socket::is_reported`] and was announced.
+    #[inline(always)]
+    pub fn report(&mut self, moved: &Moved) {
+        let direction = usize::from(moved.direction & 1);
+        if self.turn != moved.direction {
+            self.turn = moved.direction;
+            self.captured = 0;
+        }
+        let start = if moved.direction == RECEIVED {
+            self.arrived_ns
+        } else {
+            core::mem::take(&mut self.send_start_ns)
+        };
+        let record = Transfer {
+            kind: Kind::Transfer as u8,
+            direction: moved.direction,
+            flags: 0,
+            captured: 0,
+            connection: self.id,
+            position: 0,
+            length: 0,
+            tail_captured: 0,
+            start_ns: start,
+            end_ns: moved.end_ns,
+            pid_tgid: moved.who.0,
+            goid: 0,
+        };
+        self.under_way[direction].left = moved.length;
+        maps::count(Counter::TransfersSeen);
+
+        let buffers = match moved.buffers.shape {
+            Buffers::MESSAGES => self.current_message(moved),
+            _ => moved.buffers,
+        };
+        match buffers.shape {
+            Buffers::ONE => self.piece(&record, moved.length, buffers.address),
+            Buffers::VECTOR => {
+                let under_way = &mut self.under_way[direction];
+                under_way.address = buffers.address;
+                under_way.count = buffers.count;
+                under_way.compat = u32::from(buffers.compat);
+                self.pieces(&record);
+            }
+            _ => self.unseen(&record),
+        }
+    }
+
+    /// `sendmmsg` and `recvmmsg` come here once per message, in order, and nothing in the registers
+    /// says which it is. So it is counted; a call that fails midway starts anew (see
+    /// [`Socket::failed`]).
+    #[inline(always)]
+    fn current_message(&mut self, moved: &Moved) -> Buffers {
+        let index = if self.message_tid == moved.who.tid() {
+            self.message_next
+        } else {
+            0
+        };
+        self.message_tid = moved.who.tid();
+        self.message_next = if u64::from(index) + 1 < moved.buffers.count {
+            index + 1
+        } else {
+            0
+        };
+        moved.buffers.message(index)
+    }
+
+    /// A transfer failed: with it ends the call that moves several messages.
+    #[inline(always)]
+    pub fn failed(&mut self) {
+        self.message_next = 0;
+    }
+
+    /// One piece per iovec.
+    #[inline(always)]
+    fn pieces(&mut self, record: &Transfer) {
+        let direction = usize::from(record.direction & 1);
+        let mut batch = [[0u64; 2]; IOVEC_BATCH];
+        let mut i = 0;
+        while i < MOST_IOVECS && u64::from(i) < self.under_way[direction].count {
+            let slot = i as usize % IOVEC_BATCH;
+            if slot == 0 && !read_iovecs(&mut batch, &self.under_way[direction], i) {
+                break;
+            }
+            let [address, length] = batch[slot];
+            let left = self.under_way[direction].left;
+            let length = if length < u64::from(left) {
+                length as u32
+            } else {
+                left
+            };
+            if length > 0 {
+                self.piece(record, length, address);
+            }
+            if self.under_way[direction].left == 0 {
+                return;
+            }
+            i += 1;
+        }
+        self.unseen(record);
+    }
+
+    /// The next `length` bytes, of which is copied what the policy says.
+    #[inline(always)]
+    fn piece(&mut self, record: &Transfer, length: u32, address: u64) {
+        let whole = (HEAD_LIMIT as u32).saturating_sub(self.captured);
+        let head = if length <= whole {
+            length
+        } else if whole > SPARSE_HEAD as u32 {
+            whole
+        } else if length < SPARSE_HEAD as u32 {
+            length
+        } else {
+            SPARSE_HEAD as u32
+        };
+        let rest = length - head;
+        let tail = if rest < TAIL as u32 {
+            rest
+        } else {
+            TAIL as u32
+        };
+        self.captured += head;
+        self.emit(
+            record,
+            length,
+            0,
+            &Copy {
+                address,
+                head,
+                tail,
+            },
+        );
+    }
+
+    /// The rest of a transfer, whose bytes can't be had.
+    #[inline(always)]
+    fn unseen(&mut self, record: &Transfer) {
+        maps::count(Counter::TransfersUnseen);
+        let copy = Copy {
+            address: 0,
+            head: 0,
+            tail: 0,
+        };
+        let rest = self.under_way[usize::from(record.direction & 1)].left;
+        self.emit(record, rest, UNSEEN, &copy);
+    }
+
+    /// One record of this transfer; counts what finds no room.
+    #[inline(always)]
+    fn emit(&mut self, record: &Transfer, length: u32, flags: u16, copy: &Copy) {
+        let direction = usize::from(record.direction & 1);
+        let position = self.next[direction];
+        self.next[direction] = position + u64::from(length);
+        let left = self.under_way[direction].left.wrapping_sub(length);
+        self.under_way[direction].left = left;
+        let last = left == 0;
+        let record = Transfer {
+            length,
+            position,
+            flags: if last { flags | LAST_PIECE } else { flags },
+            ..*record
+        };
+        if !emit::transfer(&record, copy) {
+            maps::count(if last {
+                Counter::TransfersRingFull
+            } else {
+                Counter::RecordsRingFull
+            });
+        }
+    }
+
+    /// Reports that a direction, or all, is over; once.
+    #[inline(always)]
+    pub fn report_end(&mut self, what: u8, at_ns: u64) {
+        if self.announced == 0 || self.ended & what == what {
+            return;
+        }
+        self.ended |= what;
+        emit::record(Ended {
+            kind: Kind::Ended as u8,
+            what,
+            reserved: [0; 6],
+            connection: self.id,
+            at_ns,
+        });
+    }
+
+    /// Bytes became readable.
+    #[inline(always)]
+    pub fn arrived(&mut self, now: u64) {
+        if self.arrived_ns == 0 {
+            self.arrived_ns = now;
+        }
+        self.last_arrived_ns = now;
+    }
+
+    /// Bytes were read; `more` of them wait. What waits came last.
+    #[inline(always)]
+    pub fn drained(&mut self, more: bool) {
+        self.arrived_ns = if more { self.last_arrived_ns } else { 0 };
+    }
+
+    /// A socket that was cloned from a listening one was accepted.
+    #[inline(always)]
+    pub fn listens(&mut self) {
+        self.role = ROLE_ACCEPTED;
+    }
+}
+
+/// Reads iovecs `from` and following, as many as fit and exist, into `batch`.
+#[inline(always)]
+fn read_iovecs(batch: &mut [[u64; 2]; IOVEC_BATCH], under_way: &UnderWay, from: u32) -> bool {
+    let compat = under_way.compat != 0;
+    let entry: u64 = if compat { 8 } else { 16 };
+    let many = emit::bounded(under_way.count - u64::from(from), IOVEC_BATCH);
+    let source = (under_way.address + u64::from(from) * entry) as usize as *const _;
+    // SAFETY: at most the size of `batch` is written to it.
+    let failed =
+        unsafe { bpf_probe_read_user(batch.as_mut_ptr().cast(), many * entry as u32, source) != 0 };
+    if failed {
+        return false;
+    }
+    if compat {
+        // In place from the last on: an entry of two u32 becomes one of two u64.
+        let small = batch.as_ptr().cast::<[u32; 2]>();
+        let mut i = IOVEC_BATCH;
+        while i > 0 {
+            i -= 1;
+            // SAFETY: entry i of 8 bytes lies within the batch, before or at entry i of 16.
+            let [address, length] = unsafe { small.add(i).read_volatile() };
+            batch[i] = [u64::from(address), u64::from(length)];
+        }
+    }
+    true
+}

@@ -1,0 +1,118 @@
+//! The BPF object in the kernel: its constants set, its maps opened.
+
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::programs::Program;
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use tracer_ebpf::abi::{Counter, Offsets, PID_LIMIT, Settings};
+
+use super::offsets::KernelBtf;
+use super::reader::Reader;
+use super::shared::Words;
+use super::{Error, Family, Options};
+use crate::event::ConnectionId;
+
+/// What `cargo xtask build-ebpf` built.
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../tracer-ebpf/tracer.o");
+
+/// The loaded object.
+pub(super) struct Kernel {
+    pub(super) ebpf: Ebpf,
+    pub(super) reader: Reader,
+    /// A bit per traced process.
+    pub(super) traced: Words,
+    ignored: HashMap<MapData, u64, u8>,
+    counts: PerCpuArray<MapData, u64>,
+}
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Constant<T>(T);
+
+// SAFETY: plain integers without padding, as the ABI asserts.
+unsafe impl aya::Pod for Constant<Offsets> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Constant<Settings> {}
+
+impl Kernel {
+    /// Creates the maps; the programs are loaded one by one when they are attached.
+    pub(super) fn load(
+        btf: &KernelBtf,
+        family: Family,
+        options: &Options,
+    ) -> Result<Kernel, Error> {
+        let offsets = Constant(btf.offsets);
+        let settings = Constant(Settings {
+            follow: options.follow.into(),
+            all: options.all.into(),
+            watch_all: options.watch_all.into(),
+            syscall: (family == Family::Syscall).into(),
+            agent_pid: std::process::id(),
+        });
+        let mut ebpf = EbpfLoader::new()
+            .btf(Some(&btf.aya))
+            .allow_unsupported_maps()
+            .override_global("OFFSETS", &offsets, true)
+            .override_global("SETTINGS", &settings, true)
+            .map_max_entries("EVENTS", options.ring_bytes)
+            .verifier_log_level(VerifierLogLevel::default())
+            .load(OBJECT)
+            .map_err(Error::load)?;
+
+        let mut take = |name: &'static str| {
+            ebpf.take_map(name).ok_or(Error::Map {
+                name,
+                reason: "not in the BPF object".to_owned(),
+            })
+        };
+        let events = RingBuf::try_from(take("EVENTS")?).map_err(|e| Error::map("EVENTS", e))?;
+        let ignored = HashMap::try_from(take("IGNORED")?).map_err(|e| Error::map("IGNORED", e))?;
+        let counts = PerCpuArray::try_from(take("COUNTS")?).map_err(|e| Error::map("COUNTS", e))?;
+        let mut words = |name: &'static str, count: usize| {
+            let Map::Array(map) = take(name)? else {
+                return Err(Error::Map {
+                    name,
+                    reason: "not an array".to_owned(),
+                });
+            };
+            Words::map(map, count).map_err(|error| Error::Map {
+                name,
+                reason: format!("cannot map it: {error}"),
+            })
+        };
+        let traced = words("TRACED", PID_LIMIT as usize / 64)?;
+        let asleep = words("ASLEEP", 1)?;
+        let reader = Reader::new(events, asleep)?;
+        Ok(Kernel {
+            ebpf,
+            reader,
+            traced,
+            ignored,
+            counts,
+        })
+    }
+
+    pub(super) fn ignore(&mut self, connection: ConnectionId) -> Result<(), Error> {
+        self.ignored
+            .insert(connection.0, 1, 0)
+            .map_err(|error| Error::map("IGNORED", error))
+    }
+
+    /// A counter, summed over all cores. 0 where the map can't be read, which has no cause.
+    pub(super) fn count(&self, counter: Counter) -> u64 {
+        self.counts
+            .get(&(counter as u32), 0)
+            .map_or(0, |values| values.iter().sum())
+    }
+
+    /// Unloads every program; the maps stay.
+    pub(super) fn detach(&mut self) {
+        for (_, program) in self.ebpf.programs_mut() {
+            // Fails only for what is not loaded.
+            let _ = match program {
+                Program::BtfTracePoint(program) => program.unload(),
+                Program::TracePoint(program) => program.unload(),
+                _ => Ok(()),
+            };
+        }
+    }
+}
