@@ -46,6 +46,7 @@ impl Held {
         let mut child = Command::new(&program);
         child.args(arguments);
         let wait = move || {
+            unblock_signals()?;
             // SAFETY: the number is that of the child's own copy of the writing end, which nothing
             // else in the child uses. Held open, it would keep the read below from seeing the end.
             unsafe { libc::close(gate_in) };
@@ -56,8 +57,8 @@ impl Held {
                 Err(error) => Err(error),
             }
         };
-        // SAFETY: between fork and exec it only calls close, getpid, write and read, which are
-        // async-signal-safe, and allocates nothing.
+        // SAFETY: between fork and exec it only calls sigemptyset, pthread_sigmask, close, getpid,
+        // write and read, which are async-signal-safe, and allocates nothing.
         unsafe { child.pre_exec(wait) };
         // `spawn` returns only when the child has executed the command or failed to. It owns the
         // child's ends of the pipes: if there is no child, they close.
@@ -93,20 +94,38 @@ impl Held {
     ///
     /// It cannot be: not found, not executable, not a program.
     pub fn release(mut self) -> Result<Child, Error> {
-        let written = self.gate.write_all(&[1]);
+        // If a signal ended the child meanwhile, nobody reads this: waiting for the child tells.
+        _ = self.gate.write_all(&[1]);
         let started = self
             .started
             .join()
-            .unwrap_or_else(|_| Err(io::Error::other("lost")));
-        written.and(started).map_err(|error| Error::Command {
+            .unwrap_or_else(|_| Err(io::Error::other("the thread that waits for it is gone")));
+        started.map_err(|error| Error::Command {
             program: self.program,
             error,
         })
     }
 }
 
+/// The agent blocks signals to take them in one thread; a program expects to start with none blocked.
+fn unblock_signals() -> io::Result<()> {
+    // SAFETY: an all-zero sigset_t is a valid value of it.
+    let mut none: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `none` is ours; it outlives both calls.
+    let result = unsafe {
+        libc::sigemptyset(&mut none);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &none, std::ptr::null_mut())
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(result))
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
     use std::path::Path;
 
     use super::*;
@@ -152,6 +171,15 @@ mod tests {
         assert_eq!(error.exit_code(), 126);
         let held = Held::start(&words(&["/"])).unwrap();
         assert_eq!(held.release().unwrap_err().exit_code(), 126);
+    }
+
+    #[test]
+    fn ended_by_a_signal_before_the_release() {
+        let held = Held::start(&words(&["true"])).unwrap();
+        // SAFETY: kill takes any id; this one is the test's own process.
+        unsafe { libc::kill(held.pid() as i32, libc::SIGINT) };
+        let status = held.release().unwrap().wait().unwrap();
+        assert_eq!(status.signal(), Some(libc::SIGINT));
     }
 
     #[test]

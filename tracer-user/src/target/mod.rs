@@ -128,11 +128,13 @@ fn not_started(error: &std::io::Error) -> String {
 }
 
 impl Error {
-    /// The exit code that tells this failure: a shell's for a command that cannot be started.
+    /// The exit code that tells this failure: a shell's for a command that cannot be started, 2 for
+    /// wrong usage.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Command { error, .. } if error.kind() == std::io::ErrorKind::NotFound => 127,
             Error::Command { .. } => 126,
+            Error::BadPattern { .. } => 2,
             _ => 1,
         }
     }

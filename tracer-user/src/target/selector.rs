@@ -79,9 +79,6 @@ impl Selector {
 
     /// Whether the program that `pid` executes now is one that was asked for.
     pub fn wants(&self, pid: u32) -> bool {
-        if self.all {
-            return pid != std::process::id();
-        }
         if self.exes.is_empty() || pid == std::process::id() {
             return false;
         }
@@ -90,7 +87,7 @@ impl Selector {
 
     /// Whether `pid`, which began to listen on TCP port `port`, was asked for by that.
     pub fn wants_port(&self, pid: u32, port: u16) -> bool {
-        pid != std::process::id() && (self.all || self.ports.contains(&port))
+        pid != std::process::id() && self.ports.contains(&port)
     }
 }
 

@@ -11,8 +11,9 @@ use super::{Error, Process, Selection, Selector, descendants};
 pub struct Targets {
     selector: Selector,
     follow: bool,
+    all: bool,
     open_ended: bool,
-    /// Traced and not known to have ended. Under `--all` nobody asks who.
+    /// Traced and not known to have ended. Empty under `--all`: the kernel traces whoever there is.
     living: HashMap<u32, Process>,
 }
 
@@ -26,6 +27,7 @@ impl Targets {
         Ok(Targets {
             selector: Selector::new(selection)?,
             follow,
+            all: *selection == Selection::All,
             open_ended: selection.open_ended(),
             living: HashMap::new(),
         })
@@ -74,6 +76,9 @@ impl Targets {
 
     /// A traced process forked this one, which the kernel traces since.
     pub fn forked(&mut self, pid: u32) {
+        if self.all {
+            return;
+        }
         // Its start time is only needed for as long as it lives; without, it has ended.
         if let Some(process) = Process::now(pid) {
             self.living.insert(pid, process);
@@ -82,12 +87,14 @@ impl Targets {
 
     /// A process executes another program. True: it is to be traced from now on.
     pub fn execed(&mut self, pid: u32) -> bool {
-        !self.living.contains_key(&pid) && self.selector.wants(pid) && self.add(pid)
+        let new = !self.all && !self.living.contains_key(&pid);
+        new && self.selector.wants(pid) && self.add(pid)
     }
 
     /// A process listens on a TCP port. True: it is to be traced from now on.
     pub fn listening(&mut self, pid: u32, port: u16) -> bool {
-        !self.living.contains_key(&pid) && self.selector.wants_port(pid, port) && self.add(pid)
+        let new = !self.all && !self.living.contains_key(&pid);
+        new && self.selector.wants_port(pid, port) && self.add(pid)
     }
 
     /// A process ended.
