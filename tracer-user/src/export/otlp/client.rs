@@ -1,0 +1,98 @@
+//! One attempt to hand a request to the endpoint, whatever the protocol, and what its answer means.
+
+use bytes::Bytes;
+use std::time::Duration;
+
+use super::endpoint;
+use super::grpc::Grpc;
+use super::http::Http;
+use super::tls::Pem;
+use crate::export::Error;
+use crate::export::batch::Request;
+use crate::export::settings::{Otlp, Protocol};
+
+/// What an attempt came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// Taken, all but so many spans.
+    Accepted {
+        /// Spans that it did not take (partial success): not to be sent again.
+        rejected: u64,
+        /// What it says to that.
+        message: String,
+    },
+    /// Not taken; not to be sent again.
+    Rejected(String),
+    /// Not taken now.
+    Retry {
+        /// When the endpoint wants it again.
+        after: Option<Duration>,
+        /// What went wrong.
+        why: String,
+    },
+}
+
+/// A connection to the endpoint; made when first needed and again when lost.
+pub(super) enum Client {
+    Http(Http),
+    Grpc(Box<Grpc>),
+}
+
+impl Client {
+    /// To be called inside the runtime.
+    pub(super) fn new(settings: &Otlp) -> Result<Self, Error> {
+        let url = endpoint::url(settings)?;
+        let pem = Pem::read(settings)?;
+        // Both clients take the process' default; it may have been set already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Ok(match settings.protocol {
+            Protocol::Grpc => Client::Grpc(Box::new(Grpc::new(&url, settings, pem)?)),
+            Protocol::HttpProtobuf | Protocol::HttpJson => {
+                Client::Http(Http::new(url, settings, pem)?)
+            }
+        })
+    }
+
+    /// Where requests go, for messages.
+    pub(super) fn address(&self) -> &str {
+        match self {
+            Client::Http(http) => http.address(),
+            Client::Grpc(grpc) => grpc.address(),
+        }
+    }
+
+    /// The request as this client sends it.
+    ///
+    /// # Errors
+    /// If it can't be written so, with the reason.
+    pub(super) async fn prepare(&self, request: &Request) -> Result<Bytes, String> {
+        match self {
+            Client::Http(http) => http.prepare(request.bytes.clone()).await,
+            Client::Grpc(_) => Ok(request.bytes.clone()),
+        }
+    }
+
+    /// Sends it once, and waits for the answer no longer than the settings say.
+    pub(super) async fn attempt(&self, body: Bytes) -> Attempt {
+        match self {
+            Client::Http(http) => http.attempt(body).await,
+            Client::Grpc(grpc) => grpc.attempt(body).await,
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Many errors repeat their cause.
+        if !line.contains(&cause_text) {
+            line.push_str(": ");
+            line.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    line
+}

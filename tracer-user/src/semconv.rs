@@ -1,1 +1,0 @@
-//! Every attribute name, span name and status rule.

@@ -1,0 +1,104 @@
+//! What a server's span says of the request, as the server saw it.
+
+use super::forwarded::{self, Origin};
+use super::text::{Short, of_header, of_url};
+use super::url::{Authority, Target, redacted};
+use super::{AttributeSink, Options, http, name};
+use crate::protocol::http::Head;
+use crate::span::Span;
+
+pub(super) fn attributes(span: &Span, options: &Options, sink: &mut impl AttributeSink) {
+    let Some(head) = span.request.as_deref() else {
+        return;
+    };
+    http::method(head, options, sink);
+    let target = Target::parse(head.method(), head.target());
+    sink.text(name::URL_PATH, &[&of_url(target.path)]);
+    if let Some(query) = target.query
+        && !query.is_empty()
+    {
+        sink.text(name::URL_QUERY, &[&redacted(of_url(query))]);
+    }
+    let fields = Fields::of(head);
+    scheme(fields.origin.scheme.or(target.scheme), sink);
+    address(
+        span,
+        fields.origin.host.or(target.authority).or(fields.host),
+        sink,
+    );
+    client(span, fields.origin.client, sink);
+    if let Some(agent) = fields.user_agent {
+        sink.text("user_agent.original", &[&of_header(agent)]);
+    }
+}
+
+/// The scheme that the client used; schemes are lower case (RFC 3986, section 3.1).
+fn scheme(scheme: Option<&[u8]>, sink: &mut impl AttributeSink) {
+    let scheme = of_url(scheme.unwrap_or(b"http"));
+    match scheme.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => sink.text("url.scheme", &[&scheme.to_ascii_lowercase()]),
+        false => sink.text("url.scheme", &[&scheme]),
+    }
+}
+
+/// The host and port that were asked for; where no one names a host (HTTP/1.0), the own end.
+fn address(span: &Span, asked: Option<&[u8]>, sink: &mut impl AttributeSink) {
+    if let Some(authority) = asked.and_then(Authority::parse) {
+        sink.text("server.address", &[&of_header(authority.host)]);
+        if let Some(port) = authority.port {
+            sink.int("server.port", port.into());
+        }
+    } else if let Some(addresses) = span.addresses {
+        let own = Short::address(addresses.local.ip());
+        sink.text("server.address", &[own.as_str()]);
+        sink.int("server.port", addresses.local.port().into());
+    }
+}
+
+/// The client that proxies name, else the peer.
+fn client(span: &Span, named: Option<&[u8]>, sink: &mut impl AttributeSink) {
+    if let Some(named) = named {
+        sink.text("client.address", &[&of_header(named)]);
+    } else if let Some(addresses) = span.addresses {
+        let peer = Short::address(addresses.remote.ip());
+        sink.text("client.address", &[peer.as_str()]);
+    }
+}
+
+/// The fields that matter here, found in one pass; the first of each name counts.
+#[derive(Default)]
+struct Fields<'a> {
+    host: Option<&'a [u8]>,
+    user_agent: Option<&'a [u8]>,
+    origin: Origin<'a>,
+}
+
+impl<'a> Fields<'a> {
+    fn of(head: &'a Head) -> Self {
+        let mut fields = Fields::default();
+        let mut forwarded = None;
+        let mut older = Origin::default();
+        for (name, value) in head.fields() {
+            match name {
+                b"host" => _ = fields.host.get_or_insert(value),
+                b"user-agent" => _ = fields.user_agent.get_or_insert(value),
+                b"forwarded" => _ = forwarded.get_or_insert(value),
+                b"x-forwarded-for" if older.client.is_none() => {
+                    older.client = forwarded::first(value).and_then(forwarded::client);
+                }
+                b"x-forwarded-host" if older.host.is_none() => {
+                    older.host = forwarded::first(value);
+                }
+                b"x-forwarded-proto" if older.scheme.is_none() => {
+                    older.scheme = forwarded::first(value).and_then(forwarded::scheme);
+                }
+                _ => {}
+            }
+        }
+        if let Some(value) = forwarded {
+            fields.origin.forwarded(value);
+        }
+        fields.origin = fields.origin.or(older);
+        fields
+    }
+}

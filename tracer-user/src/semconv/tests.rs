@@ -1,0 +1,549 @@
+//! Spans spelled out, and exactly what they say.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::export::samples::{self, START};
+use crate::protocol::Incomplete;
+use crate::protocol::http::{Head, Version};
+use crate::span::ParentSource;
+
+/// An attribute's value.
+#[derive(Clone, Debug, PartialEq)]
+enum Value {
+    Text(String),
+    Int(i64),
+    Double(f64),
+    Texts(Vec<String>),
+}
+
+#[derive(Default)]
+struct Collected(BTreeMap<String, Value>);
+
+impl Collected {
+    fn add(&mut self, name: &str, value: Value) {
+        let before = self.0.insert(name.to_owned(), value);
+        assert_eq!(before, None, "{name} is told twice");
+    }
+}
+
+impl AttributeSink for Collected {
+    fn text(&mut self, name: &str, pieces: &[&str]) {
+        self.add(name, Value::Text(pieces.concat()));
+    }
+
+    fn int(&mut self, name: &str, value: i64) {
+        self.add(name, Value::Int(value));
+    }
+
+    fn double(&mut self, name: &str, value: f64) {
+        self.add(name, Value::Double(value));
+    }
+
+    fn texts(&mut self, name: &str, values: &[&str]) {
+        self.add(
+            name,
+            Value::Texts(values.iter().map(|v| (*v).to_owned()).collect()),
+        );
+    }
+}
+
+fn collect(span: &Span, options: &Options) -> BTreeMap<String, Value> {
+    let mut collected = Collected::default();
+    attributes(span, options, &mut collected);
+    collected.0
+}
+
+/// The span's attributes as `name=value` in the order of names.
+fn said(span: &Span) -> Vec<String> {
+    collect(span, &Options::default())
+        .into_iter()
+        .map(|(name, value)| match value {
+            Value::Text(text) => format!("{name}={text}"),
+            Value::Int(value) => format!("{name}={value}i"),
+            Value::Double(value) => format!("{name}={value}s"),
+            Value::Texts(texts) => format!("{name}={texts:?}"),
+        })
+        .collect()
+}
+
+/// The text or number of one attribute; empty = not there.
+fn one(span: &Span, name: &str) -> String {
+    match collect(span, &Options::default()).remove(name) {
+        Some(Value::Text(text)) => text,
+        Some(Value::Int(value)) => value.to_string(),
+        Some(value) => format!("{value:?}"),
+        None => String::new(),
+    }
+}
+
+/// A server's span of that request.
+fn asked(method: &str, target: &[u8], fields: &[(&str, &[u8])]) -> Span {
+    let mut head = Head::request(method.as_bytes(), target, Version::Http11);
+    for (name, value) in fields {
+        head.push(name.as_bytes(), value);
+    }
+    Span {
+        request: Some(Box::new(head)),
+        ..samples::server()
+    }
+}
+
+/// A client's span of that request.
+fn sent(method: &str, target: &[u8], fields: &[(&str, &[u8])]) -> Span {
+    Span {
+        request: asked(method, target, fields).request,
+        ..samples::client()
+    }
+}
+
+fn answered(span: Span, status: u16) -> Span {
+    Span {
+        response: Some(Box::new(Head::response(status, Version::Http11))),
+        ..span
+    }
+}
+
+fn level(span: &Span, level: Level) -> Vec<(&'static str, u64)> {
+    let mut list = Vec::new();
+    events(span, level, |name, at| list.push((name, at - START)));
+    list
+}
+
+#[test]
+fn server_says_exactly_this() {
+    let span = samples::server();
+    assert_eq!(span_name(&span, &Options::default()), "GET");
+    assert!(!is_error(&span));
+    assert_eq!(
+        said(&span),
+        [
+            "client.address=10.0.0.2",
+            "http.request.body.size=0i",
+            "http.request.method=GET",
+            "http.request.size=80i",
+            "http.response.body.size=5i",
+            "http.response.size=43i",
+            "http.response.status_code=200i",
+            "network.peer.address=10.0.0.2",
+            "network.peer.port=50000i",
+            "network.protocol.version=1.1",
+            "server.address=shop.example",
+            "server.port=8080i",
+            "tracer.context.format=w3c",
+            "tracer.parent.source=propagated",
+            "tracer.stage.handle=0.001s",
+            "tracer.stage.queue=0.00005s",
+            "tracer.stage.read=0.00002s",
+            "tracer.stage.write=0.00018s",
+            "url.path=/cart",
+            "url.query=id=7",
+            "url.scheme=http",
+            "user_agent.original=curl/8.5",
+        ]
+    );
+}
+
+#[test]
+fn client_says_exactly_this() {
+    let span = samples::client();
+    assert_eq!(span_name(&span, &Options::default()), "POST");
+    assert!(is_error(&span), "404 is a client's error");
+    assert_eq!(
+        said(&span),
+        [
+            "error.type=404",
+            "http.request.body.size=0i",
+            "http.request.method=POST",
+            "http.request.size=80i",
+            "http.response.body.size=5i",
+            "http.response.size=43i",
+            "http.response.status_code=404i",
+            "network.peer.address=10.0.0.3",
+            "network.peer.port=9000i",
+            "network.protocol.version=1.1",
+            "server.address=prices",
+            "server.port=9000i",
+            "tracer.parent.source=execution",
+            "tracer.stage.connect=0.00005s",
+            "tracer.stage.read=0.0001s",
+            "tracer.stage.wait=0.0006s",
+            "tracer.stage.write=0.00004s",
+            "url.full=http://prices:9000/v1/price?item=3",
+        ]
+    );
+}
+
+#[test]
+fn methods_are_known_or_other() {
+    let options = Options::default();
+    for (method, name, original) in [
+        ("QUERY", "QUERY", ""),
+        ("get", "HTTP", "get"),
+        ("PURGE", "HTTP", "PURGE"),
+        ("M-SEARCH", "HTTP", "M-SEARCH"),
+    ] {
+        let span = asked(method, b"/", &[]);
+        assert_eq!(span_name(&span, &options), name);
+        assert_eq!(one(&span, "http.request.method_original"), original);
+        let shown = if original.is_empty() {
+            method
+        } else {
+            "_OTHER"
+        };
+        assert_eq!(one(&span, "http.request.method"), shown);
+    }
+}
+
+#[test]
+fn known_methods_can_be_replaced() {
+    let options = Options {
+        known_methods: Some(vec!["PURGE".to_owned()]),
+        ..Options::default()
+    };
+    assert_eq!(span_name(&asked("PURGE", b"/", &[]), &options), "PURGE");
+    assert_eq!(span_name(&asked("GET", b"/", &[]), &options), "HTTP");
+}
+
+#[test]
+fn server_reads_every_form_of_target() {
+    let host: (&str, &[u8]) = ("Host", b"h:81");
+    for (method, target, path, query, address, port) in [
+        ("GET", "/a?b", "/a", "b", "h", "81"),
+        ("GET", "/a?", "/a", "", "h", "81"),
+        ("GET", "http://u:p@other/x?y=1", "/x", "y=1", "other", ""),
+        ("GET", "http://other:82", "/", "", "other", "82"),
+        ("OPTIONS", "*", "*", "", "h", "81"),
+        ("CONNECT", "up:443", "", "", "up", "443"),
+    ] {
+        let span = asked(method, target.as_bytes(), &[host]);
+        assert_eq!(one(&span, "url.path"), path, "{target}");
+        assert_eq!(one(&span, "url.query"), query, "{target}");
+        assert_eq!(one(&span, "server.address"), address, "{target}");
+        assert_eq!(one(&span, "server.port"), port, "{target}");
+    }
+}
+
+#[test]
+fn client_names_the_whole_url() {
+    let host: (&str, &[u8]) = ("Host", b"h");
+    for (method, target, full, address, port) in [
+        (
+            "GET",
+            "/a?b=c&sig=s3cr3t",
+            "http://h/a?b=c&sig=REDACTED",
+            "h",
+            "9000",
+        ),
+        (
+            "GET",
+            "http://u:p@o/x",
+            "http://REDACTED:REDACTED@o/x",
+            "o",
+            "80",
+        ),
+        ("GET", "https://o:8443/x", "https://o:8443/x", "o", "8443"),
+        ("OPTIONS", "*", "http://h", "h", "9000"),
+        ("CONNECT", "up:443", "http://up:443", "up", "443"),
+    ] {
+        let span = sent(method, target.as_bytes(), &[host]);
+        assert_eq!(one(&span, "url.full"), full, "{target}");
+        assert_eq!(one(&span, "server.address"), address, "{target}");
+        assert_eq!(one(&span, "server.port"), port, "{target}");
+    }
+}
+
+#[test]
+fn client_without_a_host_field_names_the_peer() {
+    let mut span = sent("GET", b"/a", &[]);
+    assert_eq!(one(&span, "url.full"), "http://10.0.0.3:9000/a");
+    let addresses = span.addresses.as_mut().unwrap();
+    addresses.remote = "[2001:db8::1]:80".parse().unwrap();
+    assert_eq!(one(&span, "url.full"), "http://[2001:db8::1]/a");
+    assert_eq!(one(&span, "server.address"), "2001:db8::1");
+    assert_eq!(one(&span, "server.port"), "80");
+}
+
+#[test]
+fn server_without_a_host_field_names_its_own_end() {
+    let span = asked("GET", b"/", &[]);
+    assert_eq!(one(&span, "server.address"), "10.0.0.1");
+    assert_eq!(one(&span, "server.port"), "8080");
+}
+
+#[test]
+fn proxies_tell_the_origin() {
+    let span = asked(
+        "GET",
+        b"/",
+        &[
+            ("Host", b"internal:8080"),
+            ("X-Forwarded-For", b"203.0.113.7, 10.0.0.9"),
+            ("X-Forwarded-Host", b"www.example.com"),
+            ("X-Forwarded-Proto", b"HTTPS"),
+        ],
+    );
+    assert_eq!(one(&span, "client.address"), "203.0.113.7");
+    assert_eq!(one(&span, "server.address"), "www.example.com");
+    assert_eq!(one(&span, "server.port"), "");
+    assert_eq!(one(&span, "url.scheme"), "https");
+    assert_eq!(one(&span, "network.peer.address"), "10.0.0.2");
+}
+
+#[test]
+fn forwarded_goes_before_the_older_fields() {
+    let span = asked(
+        "GET",
+        b"/",
+        &[
+            ("X-Forwarded-For", b"203.0.113.7"),
+            ("X-Forwarded-Proto", b"https"),
+            ("Forwarded", b"for=\"[2001:db8::7]:1\";host=a.example:8443"),
+        ],
+    );
+    assert_eq!(one(&span, "client.address"), "2001:db8::7");
+    assert_eq!(one(&span, "server.port"), "8443");
+    assert_eq!(one(&span, "url.scheme"), "https", "what it leaves open");
+}
+
+#[test]
+fn bytes_that_are_not_utf8_stay_readable() {
+    let span = asked("GET", b"/\xff?q=\xe4", &[("User-Agent", b"caf\xe9")]);
+    assert_eq!(one(&span, "url.path"), "/%FF");
+    assert_eq!(one(&span, "url.query"), "q=%E4");
+    assert_eq!(one(&span, "user_agent.original"), "café");
+}
+
+#[test]
+fn secrets_in_queries_are_redacted() {
+    let span = asked("GET", b"/o?X-Amz-Signature=abc&a=b", &[]);
+    assert_eq!(one(&span, "url.query"), "X-Amz-Signature=REDACTED&a=b");
+}
+
+#[test]
+fn unix_sockets_have_no_addresses() {
+    let span = Span {
+        addresses: None,
+        ..asked("GET", b"/", &[])
+    };
+    assert_eq!(one(&span, "network.transport"), "unix");
+    for name in [
+        "network.peer.address",
+        "client.address",
+        "server.address",
+        "server.port",
+    ] {
+        assert_eq!(one(&span, name), "", "{name}");
+    }
+}
+
+#[test]
+fn dual_stack_sockets_show_ipv4() {
+    let mut span = samples::server();
+    span.addresses.as_mut().unwrap().remote = "[::ffff:192.0.2.9]:1".parse().unwrap();
+    assert_eq!(one(&span, "network.peer.address"), "192.0.2.9");
+}
+
+#[test]
+fn status_decides_by_kind() {
+    for (status, server, client) in [
+        (101, "", ""),
+        (204, "", ""),
+        (304, "", ""),
+        (404, "", "404"),
+        (500, "500", "500"),
+        (599, "599", "599"),
+    ] {
+        for (span, error) in [(samples::server(), server), (samples::client(), client)] {
+            let span = answered(span, status);
+            assert_eq!(one(&span, "error.type"), error, "{status} {:?}", span.kind);
+            assert_eq!(is_error(&span), !error.is_empty());
+        }
+    }
+}
+
+#[test]
+fn connection_that_ends_too_early_is_an_error_of_both() {
+    for span in [samples::server(), samples::client()] {
+        let closed = Span {
+            incomplete: Some(Incomplete::ConnectionClosed),
+            response_sizes: None,
+            ..answered(span, 200)
+        };
+        let unanswered = Span {
+            response: None,
+            ..closed.clone()
+        };
+        for span in [&closed, &unanswered] {
+            assert!(is_error(span));
+            assert_eq!(one(span, "error.type"), "connection_closed");
+            assert_eq!(one(span, "tracer.incomplete"), "connection_closed");
+            assert_eq!(one(span, "http.response.size"), "");
+        }
+    }
+}
+
+#[test]
+fn request_cut_short_after_a_whole_answer_is_no_error() {
+    let span = Span {
+        incomplete: Some(Incomplete::ConnectionClosed),
+        request_sizes: None,
+        ..answered(samples::server(), 413)
+    };
+    assert!(!is_error(&span));
+    assert_eq!(one(&span, "http.request.size"), "");
+}
+
+#[test]
+fn what_was_not_seen_is_not_said() {
+    let span = Span {
+        request: None,
+        response: None,
+        request_sizes: None,
+        response_sizes: None,
+        parent: None,
+        format: None,
+        instants: Default::default(),
+        incomplete: Some(Incomplete::LostEvents),
+        ..samples::server()
+    };
+    assert_eq!(
+        said(&span),
+        [
+            "network.peer.address=10.0.0.2",
+            "network.peer.port=50000i",
+            "tracer.incomplete=lost_events",
+        ]
+    );
+    assert_eq!(span_name(&span, &Options::default()), "HTTP");
+    assert!(!is_error(&span), "not known is not failed");
+    assert_eq!(level(&span, Level::Detailed), []);
+}
+
+#[test]
+fn captured_headers_are_lists_under_their_own_name() {
+    let mut span = asked(
+        "GET",
+        b"/",
+        &[("X-Tag", b"a"), ("x-tag", b"b"), ("Cookie", b"secret")],
+    );
+    span.response.as_mut().unwrap().push(b"X-Tag", b"c");
+    let options = Options {
+        captured: vec![CapturedHeader::new("X-Tag"), CapturedHeader::new("Absent")],
+        ..Options::default()
+    };
+    let captured: Vec<_> = collect(&span, &options)
+        .into_iter()
+        .filter(|(name, _)| name.contains(".header."))
+        .collect();
+    let texts = |texts: &[&str]| Value::Texts(texts.iter().map(|t| (*t).to_owned()).collect());
+    assert_eq!(
+        captured,
+        [
+            ("http.request.header.x-tag".to_owned(), texts(&["a", "b"])),
+            ("http.response.header.x-tag".to_owned(), texts(&["c"])),
+        ]
+    );
+}
+
+#[test]
+fn server_events_by_level() {
+    let span = samples::server();
+    assert_eq!(
+        level(&span, Level::Detailed),
+        [
+            ("http_start", 0),
+            ("read_header_start", 0),
+            ("read_header_finish", 10_000),
+            ("read_body_start", 10_000),
+            ("read_body_finish", 20_000),
+            ("server_handle_start", 20_000),
+            ("server_handle_finish", 1_020_000),
+            ("write_start", 1_020_000),
+            ("write_finish", 1_200_000),
+            ("http_finish", 1_200_000),
+        ]
+    );
+    assert_eq!(
+        level(&span, Level::Base),
+        [("http_start", 0), ("http_finish", 1_200_000)]
+    );
+    assert_eq!(level(&span, Level::Disabled), []);
+}
+
+#[test]
+fn client_events_by_level() {
+    let mut span = samples::client();
+    assert_eq!(
+        level(&span, Level::Detailed),
+        [
+            ("http_start", 100_000),
+            ("client_conn_start", 100_000),
+            ("client_conn_finish", 150_000),
+            ("write_start", 160_000),
+            ("write_finish", 200_000),
+            ("wait_read_start", 200_000),
+            ("wait_read_finish", 800_000),
+            ("read_header_start", 800_000),
+            ("read_header_finish", 850_000),
+            ("read_body_start", 850_000),
+            ("read_body_finish", 900_000),
+            ("http_finish", 900_000),
+        ]
+    );
+    assert_eq!(
+        level(&span, Level::Base),
+        [("http_start", 100_000), ("http_finish", 900_000)]
+    );
+    span.instants.connect_start = 0;
+    span.instants.connect_end = 0;
+    assert!(
+        level(&span, Level::Detailed)
+            .iter()
+            .all(|(name, _)| !name.contains("conn"))
+    );
+}
+
+#[test]
+fn early_answer_leaves_no_time_between() {
+    let mut span = samples::server();
+    // The answer (413) is written while the body still comes in.
+    span.instants.write_start = START + 15_000;
+    span.instants.write_finish = START + 18_000;
+    let names: Vec<_> = level(&span, Level::Detailed).into_iter().collect();
+    assert!(names.is_sorted_by_key(|(_, at)| *at), "{names:?}");
+    assert!(
+        names.iter().all(|(name, _)| !name.contains("handle")),
+        "{names:?}"
+    );
+    let stages: Vec<_> = stages(&span).map(|stage| (stage.name, stage.ns)).collect();
+    assert_eq!(
+        stages,
+        [("queue", 50_000), ("read", 15_000), ("write", 3_000)]
+    );
+}
+
+#[test]
+fn answer_seen_before_the_write_returned_is_no_negative_wait() {
+    let mut span = samples::client();
+    span.instants.write_finish = span.instants.read_start + 5;
+    let stages: Vec<_> = stages(&span).map(|stage| (stage.name, stage.ns)).collect();
+    assert_eq!(
+        stages,
+        [("connect", 50_000), ("write", 640_000), ("read", 100_000)]
+    );
+}
+
+#[test]
+fn every_source_of_a_parent_has_its_word() {
+    for (source, word) in [
+        (ParentSource::Propagated, "propagated"),
+        (ParentSource::Connection, "connection"),
+        (ParentSource::Execution, "execution"),
+        (ParentSource::SoleCandidate, "sole_candidate"),
+    ] {
+        let mut span = samples::server();
+        span.parent = span.parent.map(|(id, _)| (id, source));
+        assert_eq!(one(&span, "tracer.parent.source"), word);
+    }
+}

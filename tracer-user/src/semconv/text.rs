@@ -1,0 +1,108 @@
+//! Bytes of a socket as UTF-8: copied only where they are not.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+use std::net::IpAddr;
+
+/// Part of a URL; bytes that are not UTF-8 are percent-encoded.
+pub(super) fn of_url(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => {
+            let mut text = String::with_capacity(bytes.len() + 16);
+            for chunk in bytes.utf8_chunks() {
+                text.push_str(chunk.valid());
+                for byte in chunk.invalid() {
+                    // Writing to a string can't fail.
+                    let _ = write!(text, "%{byte:02X}");
+                }
+            }
+            Cow::Owned(text)
+        }
+    }
+}
+
+/// A header's value; read as ISO-8859-1 if it is not UTF-8.
+pub(super) fn of_header(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(bytes.iter().map(|byte| char::from(*byte)).collect()),
+    }
+}
+
+/// Something short, written out without an allocation.
+pub(super) struct Short {
+    bytes: [u8; Short::LONGEST],
+    length: usize,
+}
+
+impl Short {
+    /// An IPv6 address is at most 39 characters; what is longer is cut.
+    const LONGEST: usize = 48;
+
+    /// An address as the conventions want it: no brackets, no zone, IPv4 where it is meant
+    /// (`::ffff:192.0.2.1` is how a socket for both families shows it).
+    pub(super) fn address(address: IpAddr) -> Self {
+        Short::of(format_args!("{}", address.to_canonical()))
+    }
+
+    /// What the arguments come to.
+    pub(super) fn of(what: std::fmt::Arguments<'_>) -> Self {
+        let mut short = Short {
+            bytes: [0; Short::LONGEST],
+            length: 0,
+        };
+        // An error says it was cut, which the limit allows.
+        let _ = short.write_fmt(what);
+        short
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+}
+
+impl Write for Short {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let end = self.length + text.len();
+        let room = self
+            .bytes
+            .get_mut(self.length..end)
+            .ok_or(std::fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn utf8_is_borrowed() {
+        assert!(matches!(of_url("/ä".as_bytes()), Cow::Borrowed("/ä")));
+        assert!(matches!(of_header("ä".as_bytes()), Cow::Borrowed("ä")));
+    }
+
+    #[test]
+    fn other_bytes_can_be_told() {
+        assert_eq!(of_url(b"/a\xff\xc3\xa4/\xe4"), "/a%FFä/%E4");
+        assert_eq!(of_header(b"M\xfcller"), "Müller");
+    }
+
+    #[test]
+    fn addresses_are_canonical() {
+        for (address, text) in [
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("192.0.2.1", "192.0.2.1"),
+            ("2001:db8::1", "2001:db8::1"),
+            (
+                "2001:db8:1111:2222:3333:4444:5555:6666",
+                "2001:db8:1111:2222:3333:4444:5555:6666",
+            ),
+        ] {
+            assert_eq!(Short::address(address.parse().unwrap()).as_str(), text);
+        }
+    }
+}

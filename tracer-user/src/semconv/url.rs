@@ -1,0 +1,264 @@
+//! Request targets (RFC 9112, section 3.2), authorities (RFC 3986, section 3.2), and what must not
+//! be shown of a URL.
+
+use std::borrow::Cow;
+
+/// A request's target, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Target<'a> {
+    /// Absolute form: as sent.
+    pub scheme: Option<&'a [u8]>,
+    /// Absolute form and authority form (CONNECT).
+    pub authority: Option<&'a [u8]>,
+    /// `*` in asterisk form, empty in authority form.
+    pub path: &'a [u8],
+    /// Without its `?`.
+    pub query: Option<&'a [u8]>,
+}
+
+impl<'a> Target<'a> {
+    pub(super) fn parse(method: &[u8], target: &'a [u8]) -> Self {
+        if target.first() != Some(&b'/') {
+            if method == b"CONNECT" {
+                return Target {
+                    scheme: None,
+                    authority: Some(target),
+                    path: b"",
+                    query: None,
+                };
+            }
+            if let Some((scheme, rest)) = split_scheme(target) {
+                let end = memchr::memchr3(b'/', b'?', b'#', rest).unwrap_or(rest.len());
+                let (authority, rest) = rest.split_at(end);
+                let (path, query) = split_query(rest);
+                return Target {
+                    scheme: Some(scheme),
+                    authority: Some(authority),
+                    // RFC 3986, 6.2.3: the same.
+                    path: if path.is_empty() { b"/" } else { path },
+                    query,
+                };
+            }
+        }
+        let (path, query) = split_query(target);
+        Target {
+            scheme: None,
+            authority: None,
+            path,
+            query,
+        }
+    }
+}
+
+/// `http` and the rest of `http://rest`.
+fn split_scheme(target: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = memchr::memchr(b':', target)?;
+    let scheme = &target[..end];
+    let rest = target[end..].strip_prefix(b"://")?;
+    is_scheme(scheme).then_some((scheme, rest))
+}
+
+/// RFC 3986, section 3.1.
+pub(super) fn is_scheme(text: &[u8]) -> bool {
+    text.first().is_some_and(u8::is_ascii_alphabetic)
+        && text
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b))
+}
+
+fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(b'?', target) {
+        Some(at) => (&target[..at], Some(&target[at + 1..])),
+        None => (target, None),
+    }
+}
+
+/// An authority, or a `Host` field's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Authority<'a> {
+    /// Whether it began with `user:password@`.
+    pub credentials: bool,
+    /// Host and port as they stand, without credentials.
+    pub host_port: &'a [u8],
+    /// Without port and without an IPv6 address' brackets.
+    pub host: &'a [u8],
+    pub port: Option<u16>,
+}
+
+impl<'a> Authority<'a> {
+    /// None if there is no host in it.
+    pub(super) fn parse(text: &'a [u8]) -> Option<Self> {
+        let text = text.trim_ascii();
+        let (credentials, host_port) = match memchr::memrchr(b'@', text) {
+            Some(at) => (true, &text[at + 1..]),
+            None => (false, text),
+        };
+        let (host, rest) = match host_port.strip_prefix(b"[") {
+            Some(inner) => {
+                let end = memchr::memchr(b']', inner)?;
+                (&inner[..end], &inner[end + 1..])
+            }
+            None => {
+                let end = memchr::memchr(b':', host_port).unwrap_or(host_port.len());
+                host_port.split_at(end)
+            }
+        };
+        let port = rest
+            .strip_prefix(b":")
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| digits.parse().ok());
+        (!host.is_empty()).then_some(Authority {
+            credentials,
+            host_port,
+            host,
+            port,
+        })
+    }
+}
+
+/// Query parameters that sign or authorise; the conventions' list.
+fn is_secret(key: &str) -> bool {
+    matches!(
+        key,
+        "X-Amz-Signature"
+            | "X-Amz-Credential"
+            | "X-Amz-Security-Token"
+            | "AWSAccessKeyId"
+            | "Signature"
+            | "sig"
+            | "X-Goog-Signature"
+    )
+}
+
+/// The query, with the values of secret parameters replaced.
+pub(super) fn redacted(query: Cow<'_, str>) -> Cow<'_, str> {
+    let secret = |parameter: &str| parameter.split_once('=').is_some_and(|(k, _)| is_secret(k));
+    if !query.split('&').any(secret) {
+        return query;
+    }
+    let mut shown = String::with_capacity(query.len());
+    for (index, parameter) in query.split('&').enumerate() {
+        if index > 0 {
+            shown.push('&');
+        }
+        match parameter.split_once('=') {
+            Some((key, _)) if is_secret(key) => {
+                shown.push_str(key);
+                shown.push_str("=REDACTED");
+            }
+            _ => shown.push_str(parameter),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Parts<'a> = (
+        Option<&'a [u8]>,
+        Option<&'a [u8]>,
+        &'a [u8],
+        Option<&'a [u8]>,
+    );
+
+    fn parts<'a>(method: &str, target: &'a str) -> Parts<'a> {
+        let t = Target::parse(method.as_bytes(), target.as_bytes());
+        (t.scheme, t.authority, t.path, t.query)
+    }
+
+    #[test]
+    fn forms_of_targets() {
+        assert_eq!(
+            parts("GET", "/a?b=c?d"),
+            (None, None, b"/a".as_slice(), Some(b"b=c?d".as_slice()))
+        );
+        assert_eq!(
+            parts("GET", "/a?"),
+            (None, None, b"/a".as_slice(), Some(b"".as_slice()))
+        );
+        assert_eq!(parts("OPTIONS", "*"), (None, None, b"*".as_slice(), None));
+        assert_eq!(
+            parts("CONNECT", "example.com:443"),
+            (
+                None,
+                Some(b"example.com:443".as_slice()),
+                b"".as_slice(),
+                None
+            )
+        );
+        assert_eq!(
+            parts("GET", "http://u:p@h:81/x?y"),
+            (
+                Some(b"http".as_slice()),
+                Some(b"u:p@h:81".as_slice()),
+                b"/x".as_slice(),
+                Some(b"y".as_slice())
+            )
+        );
+        assert_eq!(
+            parts("GET", "HTTPS://h?y"),
+            (
+                Some(b"HTTPS".as_slice()),
+                Some(b"h".as_slice()),
+                b"/".as_slice(),
+                Some(b"y".as_slice())
+            )
+        );
+        assert_eq!(parts("GET", "x:y"), (None, None, b"x:y".as_slice(), None));
+        assert_eq!(
+            parts("GET", "//h/x"),
+            (None, None, b"//h/x".as_slice(), None)
+        );
+        assert_eq!(
+            parts("GET", "/to?u=http://h/"),
+            (
+                None,
+                None,
+                b"/to".as_slice(),
+                Some(b"u=http://h/".as_slice())
+            )
+        );
+        assert_eq!(parts("GET", ""), (None, None, b"".as_slice(), None));
+    }
+
+    #[test]
+    fn authorities() {
+        let parse = |text: &'static str| {
+            Authority::parse(text.as_bytes()).map(|a| (a.credentials, a.host, a.port))
+        };
+        assert_eq!(
+            parse("example.com"),
+            Some((false, b"example.com".as_slice(), None))
+        );
+        assert_eq!(
+            parse("example.com:8080"),
+            Some((false, b"example.com".as_slice(), Some(8080)))
+        );
+        assert_eq!(
+            parse("[2001:db8::1]:80"),
+            Some((false, b"2001:db8::1".as_slice(), Some(80)))
+        );
+        assert_eq!(parse("[::1]"), Some((false, b"::1".as_slice(), None)));
+        assert_eq!(parse("u:p@h:1"), Some((true, b"h".as_slice(), Some(1))));
+        assert_eq!(parse("h:port"), Some((false, b"h".as_slice(), None)));
+        assert_eq!(parse("h:70000"), Some((false, b"h".as_slice(), None)));
+        assert_eq!(parse(""), None);
+        assert_eq!(parse(":80"), None);
+        assert_eq!(parse("[::1"), None);
+    }
+
+    #[test]
+    fn secrets_are_redacted() {
+        let shown = |query| redacted(Cow::Borrowed(query)).into_owned();
+        assert_eq!(
+            shown("a=1&X-Amz-Signature=s3cr3t&sig=&b&Signature"),
+            "a=1&X-Amz-Signature=REDACTED&sig=REDACTED&b&Signature"
+        );
+        assert!(matches!(
+            redacted(Cow::Borrowed("a=1&SIG=2")),
+            Cow::Borrowed(_)
+        ));
+    }
+}
