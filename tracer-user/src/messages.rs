@@ -4,22 +4,27 @@
 //! inner life, not of what the user asked for. Standard output is never written here.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 struct Stderr;
 
+/// The user wants to hear nothing. (The `log` macros begin at `off`: that is not to be asked.)
+static SILENT: AtomicBool = AtomicBool::new(false);
+
 /// Says messages of `level` and above from now on. A second call changes nothing.
 pub fn install(level: LevelFilter) {
     if log::set_logger(&Stderr).is_ok() {
         log::set_max_level(level);
+        SILENT.store(level == LevelFilter::Off, Ordering::Relaxed);
     }
 }
 
 /// Writes a line that is part of the contract with the caller (`ready:`, `summary:`, the final error):
 /// at every level but `off`. A closed standard error is no reason to stop.
 pub fn line(text: &str) {
-    if log::max_level() != LevelFilter::Off {
+    if !SILENT.load(Ordering::Relaxed) {
         _ = writeln!(std::io::stderr(), "{text}");
     }
 }

@@ -1,1 +1,450 @@
-//! Flags and environment into one `Config`.
+//! Flags and environment into one [`Config`]: every decision of the user's, made once.
+//!
+//! A flag beats the variable. A bad flag is wrong usage and ends the run before it begins; a bad
+//! variable is a warning and counts as unset. Nothing is read from the system here: tests give both.
+
+mod otlp;
+mod variables;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use log::LevelFilter;
+
+pub use variables::Variables;
+
+use crate::cli::{self, Cli};
+use crate::export::{self, Batching, Limits, Sampler};
+use crate::probe;
+use crate::resource;
+use crate::semconv::{self, CapturedHeader};
+use crate::target::Selection;
+
+/// A run as the user wants it.
+#[derive(Debug)]
+pub struct Config {
+    /// Which processes.
+    pub selection: Selection,
+    /// Their children too, those there are and those to come.
+    pub follow: bool,
+    /// What the kernel side is told.
+    pub probe: probe::Options,
+    /// Where spans go and what they say.
+    pub export: export::Settings,
+    /// What all processes are called.
+    pub resource: resource::Options,
+    /// The run ends after this; none = when the user says so.
+    pub duration: Option<Duration>,
+    /// Where the counters go at the end.
+    pub stats: Option<Stats>,
+    /// How much is said on standard error.
+    pub messages: LevelFilter,
+    /// What was wrong with the environment, a line each.
+    pub warnings: Vec<String>,
+}
+
+/// `--stats`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stats {
+    /// `-`
+    StandardError,
+    /// Anything else.
+    File(PathBuf),
+}
+
+impl Config {
+    /// From what was typed and the environment.
+    ///
+    /// # Errors
+    ///
+    /// Wrong usage that the types of the command line do not rule out, as one line.
+    pub fn new(cli: Cli, mut variables: Variables) -> Result<Config, String> {
+        let (otlp, output) = otlp::destinations(&cli, &mut variables)?;
+        let export = export::Settings {
+            otlp,
+            output,
+            sampler: sampler(&mut variables),
+            wording: wording(&cli, &mut variables),
+            limits: limits(&mut variables),
+            batching: batching(&mut variables),
+        };
+        let resource = resource::Options {
+            service_name: cli
+                .service_name
+                .clone()
+                .or_else(|| variables.text("OTEL_SERVICE_NAME")),
+            attributes: variables
+                .parsed("OTEL_RESOURCE_ATTRIBUTES", resource::parse_attributes)
+                .unwrap_or_default(),
+        };
+        let family = cli.probes.or_else(|| word(&mut variables, "TRACER_PROBES"));
+        let messages = messages(&cli, &mut variables);
+        let follow = !cli.no_follow;
+        let stats = cli.stats.map(|path| match path.to_str() {
+            Some("-") => Stats::StandardError,
+            _ => Stats::File(path),
+        });
+        let selection = if !cli.command.is_empty() {
+            Selection::Command(cli.command)
+        } else if cli.all {
+            Selection::All
+        } else if cli.pids.is_empty() && cli.exes.is_empty() && cli.ports.is_empty() {
+            return Err("nothing to trace: give -p PID, --exe GLOB, --port PORT, --all, or -- CMD (see tracer --help)".to_owned());
+        } else {
+            Selection::Matching {
+                pids: cli.pids,
+                exes: cli.exes,
+                ports: cli.ports,
+            }
+        };
+        let probe = probe::Options {
+            family: family.and_then(|family| match family {
+                cli::Probes::Auto => None,
+                cli::Probes::Sock => Some(probe::Family::Sock),
+                cli::Probes::Syscall => Some(probe::Family::Syscall),
+            }),
+            follow,
+            all: selection == Selection::All,
+            watch_all: selection.open_ended(),
+            ..probe::Options::default()
+        };
+        Ok(Config {
+            selection,
+            follow,
+            probe,
+            export,
+            resource,
+            duration: cli.duration,
+            stats,
+            messages,
+            warnings: variables.warnings(),
+        })
+    }
+}
+
+/// A variable whose values are those of a flag.
+fn word<T: ValueEnum>(variables: &mut Variables, name: &str) -> Option<T> {
+    variables.parsed(name, |text| {
+        T::from_str(text, true).map_err(|_| {
+            let values = T::value_variants()
+                .iter()
+                .filter_map(|value| value.to_possible_value());
+            let names: Vec<String> = values.map(|value| value.get_name().to_owned()).collect();
+            format!("'{text}' is none of {}", names.join(", "))
+        })
+    })
+}
+
+fn wording(cli: &Cli, variables: &mut Variables) -> semconv::Options {
+    let level = cli.level.or_else(|| word(variables, "TRACER_LEVEL"));
+    let list = |text: &str| -> Vec<String> {
+        text.split(',')
+            .map(|name| name.trim().to_owned())
+            .filter(|name| !name.is_empty())
+            .collect()
+    };
+    let mut captured = cli.capture_headers.clone();
+    if captured.is_empty() {
+        let names = variables.parsed("TRACER_CAPTURE_HEADERS", |text| {
+            list(text)
+                .iter()
+                .map(|name| cli::header_name(name).map_err(|bad| format!("'{name}' is {bad}")))
+                .collect()
+        });
+        captured = names.unwrap_or_default();
+    }
+    captured.sort();
+    captured.dedup();
+    semconv::Options {
+        level: level.map_or_else(semconv::Level::default, |level| match level {
+            cli::Level::Detailed => semconv::Level::Detailed,
+            cli::Level::Base => semconv::Level::Base,
+            cli::Level::Disabled => semconv::Level::Disabled,
+        }),
+        captured: captured
+            .iter()
+            .map(|name| CapturedHeader::new(name))
+            .collect(),
+        known_methods: variables
+            .text("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS")
+            .map(|text| list(&text)),
+    }
+}
+
+fn sampler(variables: &mut Variables) -> Sampler {
+    let argument = variables
+        .text("OTEL_TRACES_SAMPLER_ARG")
+        .unwrap_or_default();
+    let sampler = variables.parsed("OTEL_TRACES_SAMPLER", |name| {
+        // A bad argument leaves the sampler its default (OpenTelemetry, SDK configuration).
+        Sampler::from_names(name, "").map(|plain| (name.to_owned(), plain))
+    });
+    let Some((name, plain)) = sampler else {
+        return Sampler::default();
+    };
+    match Sampler::from_names(&name, &argument) {
+        Ok(sampler) => sampler,
+        Err(reason) => {
+            variables.warn(format!("OTEL_TRACES_SAMPLER_ARG: {reason}; ignored"));
+            plain
+        }
+    }
+}
+
+fn limits(variables: &mut Variables) -> Limits {
+    let default = Limits::default();
+    let mut first = |names: [&str; 2]| names.iter().find_map(|name| variables.number(name, 0));
+    Limits {
+        attributes: first([
+            "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
+            "OTEL_ATTRIBUTE_COUNT_LIMIT",
+        ])
+        .unwrap_or(default.attributes),
+        value_length: first([
+            "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+            "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+        ])
+        .or(default.value_length),
+        events: variables
+            .number("OTEL_SPAN_EVENT_COUNT_LIMIT", 0)
+            .unwrap_or(default.events),
+    }
+}
+
+fn batching(variables: &mut Variables) -> Batching {
+    let default = Batching::default();
+    let schedule_delay = variables.milliseconds("OTEL_BSP_SCHEDULE_DELAY");
+    let export_timeout = variables.timeout("OTEL_BSP_EXPORT_TIMEOUT");
+    let max_queue_size = variables
+        .number("OTEL_BSP_MAX_QUEUE_SIZE", 1)
+        .unwrap_or(default.max_queue_size);
+    let batch = variables.number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 1);
+    if let Some(batch) = batch.filter(|batch| *batch > max_queue_size) {
+        variables.warn(format!(
+            "OTEL_BSP_MAX_EXPORT_BATCH_SIZE: {batch} is more than the queue holds; {max_queue_size} is used"
+        ));
+    }
+    Batching {
+        schedule_delay: schedule_delay.unwrap_or(default.schedule_delay),
+        export_timeout: export_timeout.unwrap_or(default.export_timeout),
+        max_queue_size,
+        max_batch_size: batch.unwrap_or(default.max_batch_size).min(max_queue_size),
+    }
+}
+
+fn messages(cli: &Cli, variables: &mut Variables) -> LevelFilter {
+    match (cli.verbose, cli.quiet) {
+        (0, 0) => {}
+        (0, 1) => return LevelFilter::Warn,
+        (0, 2) => return LevelFilter::Error,
+        (0, _) => return LevelFilter::Off,
+        (1, _) => return LevelFilter::Debug,
+        _ => return LevelFilter::Trace,
+    }
+    let level = variables.parsed("OTEL_LOG_LEVEL", |text| {
+        match text.to_ascii_lowercase().as_str() {
+            "none" | "off" => Ok(LevelFilter::Off),
+            "fatal" | "error" => Ok(LevelFilter::Error),
+            "warn" | "warning" => Ok(LevelFilter::Warn),
+            "info" => Ok(LevelFilter::Info),
+            "debug" | "verbose" => Ok(LevelFilter::Debug),
+            "trace" | "all" => Ok(LevelFilter::Trace),
+            _ => Err(format!(
+                "'{text}' is none of none, error, warn, info, debug, trace"
+            )),
+        }
+    });
+    level.unwrap_or(LevelFilter::Info)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn config<const N: usize>(line: &str, pairs: [(&str, &str); N]) -> Result<Config, String> {
+        let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+        Config::new(cli, Variables::from(pairs))
+    }
+
+    fn all<const N: usize>(flags: &str, pairs: [(&str, &str); N]) -> Config {
+        config(&format!("tracer --all {flags}"), pairs).unwrap()
+    }
+
+    #[test]
+    fn nothing_selected_is_wrong_usage() {
+        let said = config("tracer -o json", []).unwrap_err();
+        assert!(said.starts_with("nothing to trace: give -p PID"), "{said}");
+    }
+
+    #[test]
+    fn selections() {
+        let by_id = config("tracer -p 7 --no-follow", []).unwrap();
+        let pids = Selection::Matching {
+            pids: vec![7],
+            exes: vec![],
+            ports: vec![],
+        };
+        assert_eq!(by_id.selection, pids);
+        assert!(!by_id.follow && !by_id.probe.follow);
+        assert!(!by_id.probe.all && !by_id.probe.watch_all);
+        assert!(config("tracer --port 80", []).unwrap().probe.watch_all);
+        assert!(config("tracer --exe x -p 7", []).unwrap().probe.watch_all);
+        assert!(all("", []).probe.all);
+        let command = config("tracer -- a b", []).unwrap();
+        assert_eq!(
+            command.selection,
+            Selection::Command(vec!["a".into(), "b".into()])
+        );
+        assert!(command.follow && !command.probe.watch_all);
+    }
+
+    #[test]
+    fn probes_by_flag_then_variable() {
+        let family = |flags: &str, value: &str| all(flags, [("TRACER_PROBES", value)]).probe.family;
+        assert_eq!(family("", ""), None);
+        assert_eq!(family("", "sock"), Some(probe::Family::Sock));
+        assert_eq!(
+            family("--probes syscall", "sock"),
+            Some(probe::Family::Syscall)
+        );
+        assert_eq!(family("--probes auto", "sock"), None);
+        let bad = all("", [("TRACER_PROBES", "kprobe")]);
+        assert_eq!(bad.probe.family, None);
+        assert_eq!(
+            bad.warnings,
+            ["TRACER_PROBES: 'kprobe' is none of auto, sock, syscall; ignored"]
+        );
+    }
+
+    #[test]
+    fn wording_by_flag_then_variable() {
+        let wording = all("", []).export.wording;
+        assert_eq!(wording.level, semconv::Level::Detailed);
+        assert!(wording.captured.is_empty() && wording.known_methods.is_none());
+        let pairs = [
+            ("TRACER_LEVEL", "base"),
+            ("TRACER_CAPTURE_HEADERS", "X-A, x-b,"),
+            ("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "GET,PURGE"),
+        ];
+        let wording = all("", pairs).export.wording;
+        assert_eq!(wording.level, semconv::Level::Base);
+        assert_eq!(
+            wording.captured,
+            [CapturedHeader::new("x-a"), CapturedHeader::new("x-b")]
+        );
+        assert_eq!(wording.known_methods.unwrap(), ["GET", "PURGE"]);
+        let wording = all("--level disabled --capture-header X-C", pairs)
+            .export
+            .wording;
+        assert_eq!(wording.level, semconv::Level::Disabled);
+        assert_eq!(wording.captured, [CapturedHeader::new("x-c")]);
+        assert_eq!(
+            all("", [("TRACER_CAPTURE_HEADERS", "a b")]).warnings.len(),
+            1
+        );
+    }
+
+    #[test]
+    fn limits_and_batching() {
+        let config = all(
+            "",
+            [
+                ("OTEL_BSP_SCHEDULE_DELAY", "200"),
+                ("OTEL_BSP_EXPORT_TIMEOUT", "x"),
+                ("OTEL_BSP_MAX_QUEUE_SIZE", "100"),
+                ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "512"),
+                ("OTEL_SPAN_EVENT_COUNT_LIMIT", "0"),
+                ("OTEL_ATTRIBUTE_COUNT_LIMIT", "7"),
+                ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "64"),
+            ],
+        );
+        let batching = config.export.batching;
+        assert_eq!(batching.schedule_delay, Duration::from_millis(200));
+        assert_eq!(batching.export_timeout, Batching::default().export_timeout);
+        assert_eq!(
+            (batching.max_queue_size, batching.max_batch_size),
+            (100, 100)
+        );
+        assert_eq!(
+            config.export.limits,
+            Limits {
+                attributes: 7,
+                events: 0,
+                value_length: Some(64)
+            }
+        );
+        assert_eq!(config.warnings.len(), 2, "{:?}", config.warnings);
+    }
+
+    #[test]
+    fn samplers() {
+        let sampler = |name: &str, argument: &str| {
+            let config = all(
+                "",
+                [
+                    ("OTEL_TRACES_SAMPLER", name),
+                    ("OTEL_TRACES_SAMPLER_ARG", argument),
+                ],
+            );
+            (config.export.sampler, config.warnings.len())
+        };
+        let named = |name, argument| Sampler::from_names(name, argument).unwrap();
+        assert_eq!(sampler("", "x"), (Sampler::default(), 0));
+        assert_eq!(sampler("always_off", ""), (named("always_off", ""), 0));
+        assert_eq!(
+            sampler("traceidratio", "0.25"),
+            (named("traceidratio", "0.25"), 0)
+        );
+        assert_eq!(sampler("traceidratio", "2"), (named("traceidratio", ""), 1));
+        assert_eq!(sampler("sometimes", ""), (Sampler::default(), 1));
+    }
+
+    #[test]
+    fn the_agents_own_environment_names_all() {
+        let pairs = [
+            ("OTEL_SERVICE_NAME", "v"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "team=a%20b"),
+        ];
+        let resource = all("", pairs).resource;
+        assert_eq!(resource.service_name.as_deref(), Some("v"));
+        assert_eq!(resource.attributes, [("team".to_owned(), "a b".to_owned())]);
+        assert_eq!(
+            all("--service-name f", pairs)
+                .resource
+                .service_name
+                .as_deref(),
+            Some("f")
+        );
+        assert_eq!(
+            all("", [("OTEL_RESOURCE_ATTRIBUTES", "x")]).warnings.len(),
+            1
+        );
+    }
+
+    #[test]
+    fn messages_by_flag_then_variable() {
+        let level = |flags: &str, value: &str| all(flags, [("OTEL_LOG_LEVEL", value)]).messages;
+        assert_eq!(level("", ""), LevelFilter::Info);
+        assert_eq!(level("-v", "error"), LevelFilter::Debug);
+        assert_eq!(level("-q", ""), LevelFilter::Warn);
+        assert_eq!(level("-qqq", ""), LevelFilter::Off);
+        assert_eq!(level("", "ERROR"), LevelFilter::Error);
+        assert_eq!(level("", "loud"), LevelFilter::Info);
+    }
+
+    #[test]
+    fn stats_and_duration() {
+        assert_eq!(all("--stats -", []).stats, Some(Stats::StandardError));
+        assert_eq!(
+            all("--stats f.json", []).stats,
+            Some(Stats::File("f.json".into()))
+        );
+        assert_eq!(
+            all("--duration 2s", []).duration,
+            Some(Duration::from_secs(2))
+        );
+    }
+}

@@ -69,6 +69,15 @@ pub enum Error {
     Thread(std::io::Error),
 }
 
+/// Whether spans can be sent to such an endpoint, as far as its URL tells: who read it from a variable
+/// ignores a bad one.
+///
+/// # Errors
+/// What is wrong with the URL.
+pub fn check_endpoint(otlp: &Otlp) -> Result<(), Error> {
+    otlp::endpoint::url(otlp).map(|_| ())
+}
+
 /// What became of spans.
 pub type Counts = Spans;
 

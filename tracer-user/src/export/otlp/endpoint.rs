@@ -12,7 +12,7 @@ const TRACES: &str = "v1/traces";
 ///
 /// # Errors
 /// If the endpoint's URL is none, or not one that the protocol can use.
-pub(super) fn url(settings: &Otlp) -> Result<Url, Error> {
+pub(in crate::export) fn url(settings: &Otlp) -> Result<Url, Error> {
     let (Endpoint::Flag(text) | Endpoint::Base(text) | Endpoint::Traces(text)) = &settings.endpoint;
     let grpc = settings.protocol == Protocol::Grpc;
     let wrong = |reason: &str| Error::Endpoint {

@@ -5,7 +5,7 @@
 //! numbers, or is still waiting when delivery ends; who gave it in counts those as not delivered.
 
 mod client;
-mod endpoint;
+pub(super) mod endpoint;
 mod grpc;
 mod http;
 mod tls;
