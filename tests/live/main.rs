@@ -5,7 +5,13 @@
 
 use libtest_mimic::{Arguments, Trial};
 
+mod attach;
+mod client;
+mod commandline;
+mod common;
 mod exact;
+mod export;
+mod shapes;
 
 /// A live test: which family of hooks it is run over is its argument.
 type Test = fn(Family);
@@ -36,7 +42,15 @@ fn main() {
     if let Some(reason) = reason {
         eprintln!("live tests are skipped: {reason}");
     }
-    let tests: Vec<(String, Test)> = exact::tests();
+    let tests = [
+        exact::tests(),
+        shapes::tests(),
+        attach::tests(),
+        client::tests(),
+        export::tests(),
+        commandline::tests(),
+    ]
+    .concat();
     let mut trials = Vec::new();
     for family in [Family::Sock, Family::Syscall] {
         for (name, test) in &tests {
