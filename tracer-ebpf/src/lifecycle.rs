@@ -51,8 +51,9 @@ pub fn is_stream(sk: *const u8) -> bool {
     !socket.is_null() && read::<usize>(socket, offset!(socket_file)) != 0
 }
 
-/// Puts the [`Connection`] record of a socket before its first transfer, `moved`.
-#[inline(always)]
+/// Puts the [`Connection`] record of a socket before its first transfer, `moved`. Once per socket, so
+/// it can afford a call, which keeps its record off the caller's stack (512 bytes for all).
+#[inline(never)]
 pub fn announce(sk: *const u8, socket: &mut Socket, moved: &Moved) {
     let family = read::<u16>(sk, offset!(skc_family)) as u8;
     let mut record = Connection {

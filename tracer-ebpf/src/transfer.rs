@@ -224,9 +224,9 @@ impl Socket {
         self.unseen(record);
     }
 
-    /// The next `length` bytes, of which is copied what the policy says.
+    /// What to copy of the next `length` bytes, which begin at `address`.
     #[inline(always)]
-    fn piece(&mut self, record: &Transfer, length: u32, address: u64) {
+    fn policy(&mut self, length: u32, address: u64) -> Copy {
         let whole = (HEAD_LIMIT as u32).saturating_sub(self.captured);
         let head = if length <= whole {
             length
@@ -237,60 +237,31 @@ impl Socket {
         } else {
             SPARSE_HEAD as u32
         };
-        let rest = length - head;
-        let tail = if rest < TAIL as u32 {
-            rest
-        } else {
-            TAIL as u32
-        };
         self.captured += head;
-        self.emit(
-            record,
-            length,
-            0,
-            &Copy {
-                address,
-                head,
-                tail,
+        let rest = length - head;
+        Copy {
+            address,
+            head,
+            tail: if rest < TAIL as u32 {
+                rest
+            } else {
+                TAIL as u32
             },
-        );
+        }
     }
 
-    /// The rest of a transfer, whose bytes can't be had.
+    /// The next `length` bytes.
+    #[inline(always)]
+    fn piece(&mut self, record: &Transfer, length: u32, address: u64) {
+        report_piece(self, record, length, address, 0);
+    }
+
+    /// The rest of the transfer, whose bytes can't be had.
     #[inline(always)]
     fn unseen(&mut self, record: &Transfer) {
         maps::count(Counter::TransfersUnseen);
-        let copy = Copy {
-            address: 0,
-            head: 0,
-            tail: 0,
-        };
         let rest = self.under_way[usize::from(record.direction & 1)].left;
-        self.emit(record, rest, UNSEEN, &copy);
-    }
-
-    /// One record of this transfer; counts what finds no room.
-    #[inline(always)]
-    fn emit(&mut self, record: &Transfer, length: u32, flags: u16, copy: &Copy) {
-        let direction = usize::from(record.direction & 1);
-        let position = self.next[direction];
-        self.next[direction] = position + u64::from(length);
-        let left = self.under_way[direction].left.wrapping_sub(length);
-        self.under_way[direction].left = left;
-        let last = left == 0;
-        let record = Transfer {
-            length,
-            position,
-            flags: if last { flags | LAST_PIECE } else { flags },
-            ..*record
-        };
-        if !emit::transfer(&record, copy) {
-            maps::count(if last {
-                Counter::TransfersRingFull
-            } else {
-                Counter::RecordsRingFull
-            });
-        }
+        report_piece(self, record, rest, 0, UNSEEN.into());
     }
 
     /// Reports that a direction, or all, is over; once.
@@ -329,6 +300,55 @@ impl Socket {
     pub fn listens(&mut self) {
         self.role = ROLE_ACCEPTED;
     }
+}
+
+/// Reports the next `length` bytes of a transfer, of which is copied what the policy says, unless
+/// `flags` say [`UNSEEN`]; counts what finds no room. The return value means nothing.
+///
+/// A function of its own, and global, since the verifier checks such a one by itself and once, not
+/// again on each path and in each round of a loop that calls it.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn report_piece(
+    socket: *mut Socket,
+    record: *const Transfer,
+    length: u32,
+    address: u64,
+    flags: u32,
+) -> u32 {
+    // SAFETY: the callers pass references; the verifier wants to see null excluded.
+    let (Some(socket), Some(record)) = (unsafe { socket.as_mut() }, unsafe { record.as_ref() })
+    else {
+        return 0;
+    };
+    let copy = if flags == 0 {
+        socket.policy(length, address)
+    } else {
+        Copy {
+            address,
+            head: 0,
+            tail: 0,
+        }
+    };
+    let direction = usize::from(record.direction & 1);
+    let position = socket.next[direction];
+    socket.next[direction] = position + u64::from(length);
+    let left = socket.under_way[direction].left.wrapping_sub(length);
+    socket.under_way[direction].left = left;
+    let record = Transfer {
+        length,
+        position,
+        flags: flags as u16 | if left == 0 { LAST_PIECE } else { 0 },
+        ..*record
+    };
+    if !emit::transfer(&record, &copy) {
+        maps::count(if left == 0 {
+            Counter::TransfersRingFull
+        } else {
+            Counter::RecordsRingFull
+        });
+    }
+    0
 }
 
 /// Reads iovecs `from` and following, as many as fit and exist, into `batch`.

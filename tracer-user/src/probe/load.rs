@@ -34,11 +34,13 @@ unsafe impl aya::Pod for Constant<Offsets> {}
 unsafe impl aya::Pod for Constant<Settings> {}
 
 impl Kernel {
-    /// Creates the maps; the programs are loaded one by one when they are attached.
+    /// Creates the maps; the programs are loaded one by one when they are attached. `verbose`: have
+    /// the verifier say why it refuses a program, which slows it down by half.
     pub(super) fn load(
         btf: &KernelBtf,
         family: Family,
         options: &Options,
+        verbose: bool,
     ) -> Result<Kernel, Error> {
         let offsets = Constant(btf.offsets);
         let settings = Constant(Settings {
@@ -54,7 +56,11 @@ impl Kernel {
             .override_global("OFFSETS", &offsets, true)
             .override_global("SETTINGS", &settings, true)
             .map_max_entries("EVENTS", options.ring_bytes)
-            .verifier_log_level(VerifierLogLevel::default())
+            .verifier_log_level(if verbose {
+                VerifierLogLevel::default()
+            } else {
+                VerifierLogLevel::DISABLE
+            })
             .load(OBJECT)
             .map_err(Error::load)?;
 

@@ -117,23 +117,39 @@ impl Probes {
         };
         let mut refusals = Vec::new();
         for &family in candidates {
-            let mut kernel = load::Kernel::load(&btf, family, options)?;
-            match attach::attach(&mut kernel, &btf, family) {
-                Ok(missing) => {
+            match Probes::attach_family(&btf, family, options) {
+                Ok(probes) => {
                     // What parsing the kernel's BTF took is given back.
                     drop(btf);
                     shared::return_free_memory();
-                    return Ok(Probes {
-                        kernel,
-                        family,
-                        missing,
-                    });
+                    return Ok(probes);
                 }
                 Err(error) if error.is_final() => return Err(error),
                 Err(error) => refusals.push((family, Box::new(error))),
             }
         }
         Err(Error::NoFamily(refusals))
+    }
+
+    fn attach_family(
+        btf: &offsets::KernelBtf,
+        family: Family,
+        options: &Options,
+    ) -> Result<Probes, Error> {
+        let attempt = |verbose| {
+            let mut kernel = load::Kernel::load(btf, family, options, verbose)?;
+            let missing = attach::attach(&mut kernel, btf, family)?;
+            Ok(Probes {
+                kernel,
+                family,
+                missing,
+            })
+        };
+        match attempt(false) {
+            // Once more, for the verifier's reason.
+            Err(Error::Program { .. }) => attempt(true),
+            done => done,
+        }
     }
 
     /// Which hooks are attached.

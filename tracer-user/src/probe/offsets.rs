@@ -3,7 +3,11 @@
 //! Rust's BPF objects carry no relocations, so the agent resolves the offsets at start and hands them
 //! over as constants. No offset is written down anywhere.
 
-use btf_rs::{Btf, BtfType, Struct, Type};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use btf_rs::{Backend, Btf, BtfType, Struct, Type};
 use tracer_ebpf::abi::{NO_FIELD, Offsets};
 
 use super::Error;
@@ -25,8 +29,14 @@ impl KernelBtf {
             source,
         };
         let offsets = {
-            let btf = Btf::from_file(BTF_PATH).map_err(|error| unreadable(Box::new(error)))?;
-            resolve(&btf)?
+            // Mapping it (Linux 6.16) spares parsing what is not asked for: 10 ms instead of 70.
+            let btf = Btf::from_file_with_backend(BTF_PATH, Backend::Mmap)
+                .or_else(|_| Btf::from_bytes(&std::fs::read(BTF_PATH)?))
+                .map_err(|error| unreadable(Box::new(error)))?;
+            resolve(&Structures {
+                btf,
+                found: RefCell::default(),
+            })?
         };
         let aya = aya::Btf::from_sys_fs().map_err(|error| unreadable(Box::new(error)))?;
         Ok(KernelBtf { offsets, aya })
@@ -34,9 +44,11 @@ impl KernelBtf {
 }
 
 /// Every field there is to find.
-fn resolve(btf: &Btf) -> Result<Offsets, Error> {
+fn resolve(structures: &Structures) -> Result<Offsets, Error> {
     let at = |structure: &'static str, field: &'static str| {
-        offset(btf, structure, field).ok_or(Error::NoField { structure, field })
+        structures
+            .offset(structure, field)
+            .ok_or(Error::NoField { structure, field })
     };
     Ok(Offsets {
         skc_family: at("sock_common", "skc_family")?,
@@ -83,21 +95,38 @@ fn resolve(btf: &Btf) -> Result<Offsets, Error> {
     })
 }
 
-/// Bytes from the start of `structure` to `path`, whose parts are joined by dots; members of
-/// anonymous structures and unions count as the structure's own, as in C.
-fn offset(btf: &Btf, structure: &str, path: &str) -> Option<u32> {
-    btf.resolve_types_by_name(structure)
-        .ok()?
-        .into_iter()
-        .filter_map(|found| match found {
-            Type::Struct(found) => Some(found),
-            _ => None,
-        })
-        .find_map(|found| walk(btf, &found, path))
-        .map(|bits| bits / 8)
+/// The kernel's structures by name: looking one up walks all its types, so it is done once.
+struct Structures {
+    btf: Btf,
+    found: RefCell<HashMap<&'static str, Rc<Vec<Struct>>>>,
 }
 
-/// As [`offset`], in bits.
+impl Structures {
+    /// Those of this name: one, as a rule.
+    fn named(&self, name: &'static str) -> Rc<Vec<Struct>> {
+        let mut found = self.found.borrow_mut();
+        let structures = found.entry(name).or_insert_with(|| {
+            let types = self.btf.resolve_types_by_name(name).unwrap_or_default();
+            let structures = types.into_iter().filter_map(|found| match found {
+                Type::Struct(found) => Some(found),
+                _ => None,
+            });
+            Rc::new(structures.collect())
+        });
+        Rc::clone(structures)
+    }
+
+    /// Bytes from the start of `structure` to `path`, whose parts are joined by dots; members of
+    /// anonymous structures and unions count as the structure's own, as in C.
+    fn offset(&self, structure: &'static str, path: &str) -> Option<u32> {
+        self.named(structure)
+            .iter()
+            .find_map(|found| walk(&self.btf, found, path))
+            .map(|bits| bits / 8)
+    }
+}
+
+/// As [`Structures::offset`], in bits.
 fn walk(btf: &Btf, structure: &Struct, path: &str) -> Option<u32> {
     let (name, rest) = path.split_once('.').unwrap_or((path, ""));
     for member in &structure.members {
