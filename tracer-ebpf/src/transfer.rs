@@ -11,8 +11,8 @@
 
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use tracer_ebpf::abi::{
-    Counter, Ended, HEAD_LIMIT, Kind, LAST_PIECE, RECEIVED, ROLE_ACCEPTED, SPARSE_HEAD, TAIL,
-    Transfer, UNSEEN,
+    Counter, ENDED_ALL, Ended, HEAD_LIMIT, Kind, LAST_PIECE, RECEIVED, ROLE_ACCEPTED, SPARSE_HEAD,
+    TAIL, Transfer, UNSEEN,
 };
 
 use crate::emit::{self, Copy};
@@ -53,7 +53,7 @@ pub struct Socket {
     pub turn: u8,
     /// The agent has its `abi::Connection`.
     pub announced: u8,
-    /// What was reported as ended, as bits of `abi::ENDED_*`.
+    /// What was reported as ended: bits of `abi::ENDED_*`, and 4 for all.
     pub ended: u8,
     /// Keeps the size a multiple of 8.
     pub reserved: [u8; 3],
@@ -267,10 +267,12 @@ impl Socket {
     /// Reports that a direction, or all, is over; once.
     #[inline(always)]
     pub fn report_end(&mut self, what: u8, at_ns: u64) {
-        if self.announced == 0 || self.ended & what == what {
+        // That all is over is said even where each direction's end was: then the socket is gone.
+        let bit = if what == ENDED_ALL { 4 } else { what };
+        if self.announced == 0 || self.ended & (bit | 4) != 0 {
             return;
         }
-        self.ended |= what;
+        self.ended |= bit;
         emit::record(Ended {
             kind: Kind::Ended as u8,
             what,
