@@ -1,7 +1,11 @@
 //! What HTTP/1 and HTTP/2 messages have in common: a head.
 //!
-//! One allocation for the text, one for the table of fields. Names are lower case, folded values
-//! are joined; nothing else is changed or dropped, so a value may hold any byte.
+//! One allocation for the text, one for the rest. Names are lower case and values hold no line
+//! break; nothing else is changed or dropped, so a value may hold any other byte.
+
+use std::fmt;
+
+use smallvec::SmallVec;
 
 /// HTTP version of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,42 +17,51 @@ pub enum Version {
 }
 
 /// The head of a request or response.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Head {
-    text: Vec<u8>,
-    fields: Vec<Field>,
-    start: Start,
-    version: Version,
+    pub(super) text: Vec<u8>,
+    pub(super) fields: Fields,
+    pub(super) start: Start,
+    pub(super) version: Version,
 }
 
-/// Offsets into [`Head::text`]: name from `name` to `value`, value from `value` to `end`.
+/// As many as common clients and servers send stay within the head's own allocation.
+pub(super) type Fields = SmallVec<[Field; 16]>;
+
+/// Where a field lies in [`Head::text`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Field {
-    name: u32,
-    value: u32,
-    end: u32,
+pub(super) struct Field {
+    pub(super) name: u32,
+    pub(super) name_end: u32,
+    pub(super) value: u32,
+    pub(super) value_end: u32,
 }
 
-/// The start line's facts; offsets into [`Head::text`], which begins with method and target.
+/// The start line's facts; a request's begins with its method at 0 of [`Head::text`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Start {
-    Request { target: u32, end: u32 },
-    Response { status: u16 },
+pub(super) enum Start {
+    Request {
+        method_end: u32,
+        target: u32,
+        target_end: u32,
+    },
+    Response {
+        status: u16,
+    },
 }
 
 impl Head {
     /// A request head without header fields yet.
     pub fn request(method: &[u8], target: &[u8], version: Version) -> Self {
-        let mut text = Vec::with_capacity(256);
-        text.extend_from_slice(method);
-        text.extend_from_slice(target);
+        let text = [method, target].concat();
         let start = Start::Request {
+            method_end: method.len() as u32,
             target: method.len() as u32,
-            end: text.len() as u32,
+            target_end: text.len() as u32,
         };
         Head {
             text,
-            fields: Vec::with_capacity(8),
+            fields: Fields::new(),
             start,
             version,
         }
@@ -57,8 +70,8 @@ impl Head {
     /// A response head without header fields yet.
     pub fn response(status: u16, version: Version) -> Self {
         Head {
-            text: Vec::with_capacity(256),
-            fields: Vec::with_capacity(8),
+            text: Vec::new(),
+            fields: Fields::new(),
             start: Start::Response { status },
             version,
         }
@@ -66,31 +79,22 @@ impl Head {
 
     /// Appends a field; the name is lower-cased.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
-        let start = self.text.len() as u32;
-        self.text.extend(name.iter().map(u8::to_ascii_lowercase));
-        let middle = self.text.len() as u32;
+        let start = self.text.len();
+        self.text.extend_from_slice(name);
+        self.text[start..].make_ascii_lowercase();
         self.text.extend_from_slice(value);
-        let end = self.text.len() as u32;
         self.fields.push(Field {
-            name: start,
-            value: middle,
-            end,
+            name: start as u32,
+            name_end: (start + name.len()) as u32,
+            value: (start + name.len()) as u32,
+            value_end: self.text.len() as u32,
         });
-    }
-
-    /// Appends to the last field's value, after one space: a folded line (RFC 9112, section 5.2).
-    pub fn fold(&mut self, more: &[u8]) {
-        if let Some(last) = self.fields.last_mut() {
-            self.text.push(b' ');
-            self.text.extend_from_slice(more);
-            last.end = self.text.len() as u32;
-        }
     }
 
     /// The request's method as sent; empty for a response.
     pub fn method(&self) -> &[u8] {
         match self.start {
-            Start::Request { target, .. } => &self.text[..target as usize],
+            Start::Request { method_end, .. } => &self.text[..method_end as usize],
             Start::Response { .. } => b"",
         }
     }
@@ -98,7 +102,9 @@ impl Head {
     /// The request target as sent; empty for a response.
     pub fn target(&self) -> &[u8] {
         match self.start {
-            Start::Request { target, end } => &self.text[target as usize..end as usize],
+            Start::Request {
+                target, target_end, ..
+            } => &self.text[target as usize..target_end as usize],
             Start::Response { .. } => b"",
         }
     }
@@ -120,8 +126,8 @@ impl Head {
     pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.fields.iter().map(|f| {
             (
-                &self.text[f.name as usize..f.value as usize],
-                &self.text[f.value as usize..f.end as usize],
+                &self.text[f.name as usize..f.name_end as usize],
+                &self.text[f.value as usize..f.value_end as usize],
             )
         })
     }
@@ -131,5 +137,24 @@ impl Head {
         self.fields()
             .find(|(n, _)| *n == name.as_bytes())
             .map(|(_, value)| value)
+    }
+}
+
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.start {
+            Start::Request { .. } => write!(
+                f,
+                "{} {}",
+                self.method().escape_ascii(),
+                self.target().escape_ascii()
+            )?,
+            Start::Response { status } => write!(f, "{status}")?,
+        }
+        write!(f, " {:?}", self.version)?;
+        for (name, value) in self.fields() {
+            write!(f, ", {}: {}", name.escape_ascii(), value.escape_ascii())?;
+        }
+        Ok(())
     }
 }

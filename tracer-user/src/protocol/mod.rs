@@ -2,12 +2,20 @@
 //!
 //! Pure: no clock, no I/O, no pid, so that replay, fuzzing and benches need nothing but bytes. The
 //! caller ([`crate::span`]) feeds what a connection's two directions carried, in the order it
-//! happened, and stamps each [`Event`] with the time of the input that brought it about: an event is
-//! therefore emitted by the very input that holds the byte it speaks of, never later.
+//! happened, and stamps each [`Event`] with the latest transfer *of the event's own side*: an event
+//! is emitted by the very input that holds the byte it speaks of. Where the other side's input (or
+//! [`Protocol::end`]) brings it about, it still speaks of the last byte of its own side: a body that
+//! runs until the close ended with its last byte, not with the close.
+//!
+//! Messages are counted so: each is *started* by its `RequestStarted` or `ResponseStarted` (an
+//! interim response takes that back), or, where its first byte was not seen, by its `Incomplete`.
+//! After that exactly one `RequestEnded`, `ResponseEnded` or `Incomplete` follows, whatever the input.
 //!
 //! Bias: exact or silent. What was not seen is named ([`Incomplete`]), never filled in.
 
+pub mod detect;
 pub mod http;
+pub mod http1;
 
 /// Numbers the exchanges of one connection, in the order their requests began.
 pub type ExchangeId = u64;
@@ -21,6 +29,17 @@ pub enum Side {
     Response,
 }
 
+/// Whether bytes are the begin of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// They are.
+    Yes,
+    /// More of them are needed to tell.
+    Perhaps,
+    /// They are not.
+    No,
+}
+
 /// What a direction carried next.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
@@ -30,6 +49,9 @@ pub enum Input<'a> {
     Skipped(u64),
     /// This many bytes whose event was lost.
     Lost(u64),
+    /// The transfer that brought the bytes before this ends here. Messages tend to begin where a
+    /// transfer begins: after a hole they are looked for there.
+    EndOfTransfer,
 }
 
 /// Something in the life of an exchange. Events of one side come in the order given here; the
@@ -48,11 +70,13 @@ pub enum Event {
     ResponseInterim(ExchangeId),
     /// The final response's head is complete.
     ResponseHead(ExchangeId, Box<http::Head>),
-    /// The response's last byte: the exchange is over (its request may not be).
+    /// The response's last byte. The exchange is over, unless its request has not ended yet (an
+    /// early answer): then with the request's end.
     ResponseEnded(ExchangeId, Sizes),
-    /// A message can't be followed to its end. It was counted as started.
+    /// A message can't be followed to its end, or (a response) will not come or can't be told from
+    /// others. It takes the place of the message's `Ended`.
     Incomplete {
-        /// The exchange it belongs to; none where that is not known (its other side was not seen).
+        /// The exchange it belongs to; none for a response whose request was not seen.
         exchange: Option<ExchangeId>,
         /// Which message of it.
         side: Side,
@@ -127,6 +151,8 @@ pub trait Protocol: Send {
     fn push(&mut self, side: Side, input: Input<'_>, out: &mut Vec<Event>);
 
     /// One side's stream has ended (or, with both calls, the connection): bodies that run until the
-    /// close end here, anything else unfinished is `reason`.
+    /// close end here if `reason` is [`Incomplete::ConnectionClosed`]; anything else unfinished is
+    /// `reason`. After the response side's end every exchange still unanswered is `Incomplete` too.
+    /// Calling it again does nothing.
     fn end(&mut self, side: Side, reason: Incomplete, out: &mut Vec<Event>);
 }

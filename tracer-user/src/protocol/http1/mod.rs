@@ -1,0 +1,456 @@
+//! HTTP/1.0 and HTTP/1.1 (RFC 9110, RFC 9112): both directions of one connection.
+//!
+//! [`reader`] finds each side's messages, [`head`] and [`body`] read their parts, [`pairing`] knows
+//! which response answers which request. Here they meet: what a response's framing takes from its
+//! request, and the events.
+//!
+//! Left out: what heads say beyond framing (see [`crate::context`], [`crate::semconv`]), and whatever
+//! a connection carries after `CONNECT` or `Upgrade`.
+
+mod body;
+mod head;
+mod pairing;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use pairing::{Owner, Pairing};
+use reader::{Body, Reader, Step};
+
+pub use head::HEAD_LIMIT;
+use head::{Coding, Framing, Length, Method};
+
+use super::http::Head;
+use super::{Event, ExchangeId, Incomplete, Input, Match, Protocol, Side};
+
+/// Most bytes of a response kept for a request whose own record comes after it in the ring. One
+/// read's worth: by the next, the request's record is there.
+const EARLY_LIMIT: usize = HEAD_LIMIT;
+
+/// Whether a message of that side begins with these bytes, empty lines before it allowed.
+pub fn begins(side: Side, bytes: &[u8]) -> Match {
+    let mut bytes = bytes;
+    while let [b'\r' | b'\n', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    head::begins(side, bytes)
+}
+
+/// HTTP/1 on one connection.
+#[derive(Debug)]
+pub struct Http1 {
+    requests: Reader,
+    responses: Reader,
+    pairing: Pairing,
+    /// Whose request is being read, or was read last.
+    request: ExchangeId,
+    /// Why that request's response is not awaited.
+    unanswerable: Option<Incomplete>,
+    /// Whose response is being read.
+    response: Option<Owner>,
+    /// Responses are over: what ended them.
+    closed: Option<Incomplete>,
+    /// Bytes of a response that came before its request's.
+    early: Vec<u8>,
+}
+
+impl Http1 {
+    /// Nothing was seen yet. `midway`: messages, or part of one, went by before.
+    pub fn new(midway: bool) -> Http1 {
+        Http1 {
+            requests: Reader::new(Side::Request, midway),
+            responses: Reader::new(Side::Response, midway),
+            pairing: Pairing::new(midway),
+            request: 0,
+            unanswerable: None,
+            response: None,
+            closed: None,
+            early: Vec::new(),
+        }
+    }
+
+    fn request_bytes(&mut self, mut input: &[u8], out: &mut Vec<Event>) {
+        loop {
+            let step = self.requests.bytes(&mut input);
+            if let Step::More = step {
+                break;
+            }
+            self.request_step(step, out);
+        }
+        self.release_early(out);
+    }
+
+    fn response_bytes(&mut self, mut input: &[u8], out: &mut Vec<Event>) {
+        if !self.early.is_empty() {
+            return self.keep_early(input, out);
+        }
+        loop {
+            let before = input;
+            let step = self.responses.bytes(&mut input);
+            match step {
+                Step::More => break,
+                Step::Started => {
+                    let owner = self.pairing.response(self.responses.passed(), out);
+                    if owner == Owner::Early && self.responses.rewind() {
+                        return self.keep_early(before, out);
+                    }
+                    self.response = Some(owner);
+                    if let Owner::Exchange(id) = owner {
+                        out.push(Event::ResponseStarted(id));
+                    }
+                }
+                step => self.response_step(step, out),
+            }
+        }
+    }
+
+    fn gap(&mut self, side: Side, mut n: u64, lost: bool, out: &mut Vec<Event>) {
+        if side == Side::Response && !self.early.is_empty() {
+            let reason = match lost {
+                true => Incomplete::LostEvents,
+                false => Incomplete::BytesUnseen,
+            };
+            self.drop_early(reason, out);
+        }
+        while n > 0 {
+            match side {
+                Side::Request => {
+                    let step = self.requests.gap(&mut n, lost);
+                    self.request_step(step, out);
+                }
+                Side::Response => {
+                    let step = self.responses.gap(&mut n, lost);
+                    self.response_step(step, out);
+                }
+            }
+        }
+    }
+
+    fn request_step(&mut self, step: Step, out: &mut Vec<Event>) {
+        match step {
+            Step::More => {}
+            Step::Started => self.begin_request(out),
+            Step::Head(head, framing) => self.request_head(head, framing, out),
+            Step::Ended(sizes) => {
+                out.push(Event::RequestEnded(self.request, sizes));
+                self.request_over(out);
+            }
+            Step::Broken { reason, .. } => {
+                let method = match Method::of(&self.requests.take_broken_head()) {
+                    // No server takes it for HEAD either.
+                    Method::Unknown if reason == Incomplete::Malformed => Method::Other,
+                    method => method,
+                };
+                self.pairing.set_method(self.request, method);
+                self.request_broken(reason, out);
+            }
+            Step::Hole(reason) => {
+                // Responses that came with no request to answer were those requests', the last one's
+                // among them if the client waits for each.
+                if !self.pairing.is_serial() {
+                    self.drop_early(reason, out);
+                }
+                self.pairing.hide(1, reason, out);
+                self.drop_early(reason, out);
+            }
+        }
+    }
+
+    fn begin_request(&mut self, out: &mut Vec<Event>) {
+        // A client that waits for each answer has had the one before, though its end could not be
+        // told from its bytes.
+        if let Some(Owner::Exchange(id)) = self.response
+            && self.responses.in_tail()
+            && self.pairing.is_serial_at(id)
+        {
+            self.response = None;
+            out.push(incomplete(id, Side::Response, Incomplete::BytesUnseen));
+            self.pairing.answered();
+            self.pairing.mark_hole(true, Incomplete::BytesUnseen);
+            self.responses.hunt(true);
+        }
+        let (id, awaited) = self.pairing.request(out);
+        self.request = id;
+        self.unanswerable = self.closed.or((!awaited).then_some(Incomplete::Evicted));
+        out.push(Event::RequestStarted(id));
+        if self.response == Some(Owner::Unknown) && !self.pairing.has_hidden() {
+            // The line is quiet, so that response is over, wherever its end was.
+            self.response = None;
+            self.responses.hunt(true);
+        }
+    }
+
+    fn request_head(&mut self, head: Box<Head>, framing: Framing, out: &mut Vec<Event>) {
+        let method = Method::named(head.method());
+        self.pairing.set_method(self.request, method);
+        out.push(Event::RequestHead(self.request, head));
+        let body = match framing {
+            Framing {
+                coding: Coding::Chunked,
+                ..
+            } => Body::Chunked,
+            Framing {
+                coding: Coding::Absent,
+                length: Length::Absent,
+            } => Body::Fixed(0),
+            Framing {
+                coding: Coding::Absent,
+                length: Length::Bytes(n),
+            } => Body::Fixed(n),
+            // Its end can't be told; servers answer 400 and close.
+            _ => {
+                self.requests.hunt(false);
+                return self.request_broken(Incomplete::Malformed, out);
+            }
+        };
+        let Some(sizes) = self.requests.body(body) else {
+            return;
+        };
+        out.push(Event::RequestEnded(self.request, sizes));
+        self.request_over(out);
+        if method == Method::Connect {
+            // What follows is a tunnel's, or, once that is refused, another request.
+            self.requests.hunt(false);
+            self.pairing.hide(0, Incomplete::BytesUnseen, out);
+        }
+    }
+
+    /// The request can't be followed; where the next one begins may be unknown as well.
+    fn request_broken(&mut self, reason: Incomplete, out: &mut Vec<Event>) {
+        out.push(incomplete(self.request, Side::Request, reason));
+        self.request_over(out);
+        if self.requests.is_hunting() {
+            self.pairing.hide(0, reason, out);
+        }
+    }
+
+    fn request_over(&mut self, out: &mut Vec<Event>) {
+        if let Some(reason) = self.unanswerable.take() {
+            if self.closed.is_some() {
+                self.pairing.give_up_all(reason, out);
+            } else {
+                out.push(incomplete(self.request, Side::Response, reason));
+            }
+        }
+    }
+
+    fn response_step(&mut self, step: Step, out: &mut Vec<Event>) {
+        match step {
+            Step::More | Step::Started => {}
+            Step::Head(head, framing) => match self.response {
+                Some(Owner::Exchange(id)) => self.response_head(id, head, framing, out),
+                _ => self.unknown_response_head(&head, framing, out),
+            },
+            Step::Ended(sizes) => {
+                if let Some(Owner::Exchange(id)) = self.response.take() {
+                    out.push(Event::ResponseEnded(id, sizes));
+                    self.pairing.answered();
+                }
+            }
+            Step::Broken { in_head, reason } => {
+                self.responses.take_broken_head();
+                match self.response.take() {
+                    Some(Owner::Exchange(id)) => {
+                        out.push(incomplete(id, Side::Response, reason));
+                        self.pairing.answered();
+                    }
+                    _ if in_head => self.pairing.unknown_answered(reason, out),
+                    _ => {}
+                }
+                if self.responses.is_hunting() {
+                    self.pairing.mark_hole(!in_head, reason);
+                }
+            }
+            Step::Hole(reason) => self.pairing.response_hole(false, reason, out),
+        }
+    }
+
+    fn response_head(
+        &mut self,
+        id: ExchangeId,
+        head: Box<Head>,
+        framing: Framing,
+        out: &mut Vec<Event>,
+    ) {
+        let method = match self.pairing.front().map(|pending| pending.method) {
+            Some(Method::Unknown) if self.requests.in_head() && self.request == id => {
+                Method::of(self.requests.partial_head())
+            }
+            Some(method) => method,
+            None => Method::Unknown,
+        };
+        let status = head.status();
+        if is_interim(status) {
+            self.responses.body(Body::Fixed(0));
+            self.response = None;
+            out.push(Event::ResponseInterim(id));
+            return;
+        }
+        out.push(Event::ResponseHead(id, head));
+        let tunnel = status == 101 || (method == Method::Connect && (200..300).contains(&status));
+        let body = match response_body(status, method, framing) {
+            Ok(body) => body,
+            Err(reason) => {
+                self.response = None;
+                out.push(incomplete(id, Side::Response, reason));
+                self.pairing.answered();
+                self.pairing.mark_hole(true, reason);
+                self.responses.hunt(false);
+                return;
+            }
+        };
+        if let Some(sizes) = self.responses.body(body) {
+            self.response = None;
+            out.push(Event::ResponseEnded(id, sizes));
+            self.pairing.answered();
+        }
+        if tunnel {
+            self.leave(out);
+        }
+    }
+
+    /// Read on as if the request were a common one: what it was is not known.
+    fn unknown_response_head(&mut self, head: &Head, framing: Framing, out: &mut Vec<Event>) {
+        let status = head.status();
+        self.response = Some(Owner::Unknown);
+        if is_interim(status) {
+            self.responses.body(Body::Fixed(0));
+            self.response = None;
+            return;
+        }
+        self.pairing.unknown_answered(Incomplete::LostEvents, out);
+        match response_body(status, Method::Other, framing) {
+            Ok(body) => {
+                if self.responses.body(body).is_some() {
+                    self.response = None;
+                }
+            }
+            Err(_) => {
+                self.response = None;
+                self.responses.hunt(false);
+            }
+        }
+        if status == 101 {
+            self.leave(out);
+        }
+    }
+
+    /// From here on the connection carries something else.
+    fn leave(&mut self, out: &mut Vec<Event>) {
+        if let Some(Err(reason)) = self.requests.end(Incomplete::Malformed) {
+            out.push(incomplete(self.request, Side::Request, reason));
+        }
+        self.responses.deafen();
+        self.pairing.give_up_all(Incomplete::Malformed, out);
+        out.push(Event::Opaque);
+    }
+
+    /// Keeps bytes of a response whose request's record is still to come.
+    fn keep_early(&mut self, input: &[u8], out: &mut Vec<Event>) {
+        if self.early.len() + input.len() > EARLY_LIMIT {
+            // A server that speaks unasked.
+            self.drop_early(Incomplete::Malformed, out);
+            return self.response_bytes(input, out);
+        }
+        self.early.extend_from_slice(input);
+    }
+
+    /// Reads what was kept, once its request is there.
+    fn release_early(&mut self, out: &mut Vec<Event>) {
+        if !self.early.is_empty() && !self.requests.in_head() && self.pairing.front().is_some() {
+            let early = std::mem::take(&mut self.early);
+            self.response_bytes(&early, out);
+        }
+    }
+
+    /// What was kept answers no request that will be seen.
+    fn drop_early(&mut self, reason: Incomplete, out: &mut Vec<Event>) {
+        if !self.early.is_empty() {
+            self.pairing.hide(0, reason, out);
+            let early = std::mem::take(&mut self.early);
+            self.response_bytes(&early, out);
+        }
+    }
+}
+
+impl Protocol for Http1 {
+    fn push(&mut self, side: Side, input: Input<'_>, out: &mut Vec<Event>) {
+        match (side, input) {
+            (Side::Request, Input::Bytes(bytes)) => self.request_bytes(bytes, out),
+            (Side::Response, Input::Bytes(bytes)) => self.response_bytes(bytes, out),
+            (side, Input::Skipped(n)) => self.gap(side, n, false, out),
+            (side, Input::Lost(n)) => self.gap(side, n, true, out),
+            (Side::Request, Input::EndOfTransfer) => {
+                let step = self.requests.end_of_transfer();
+                self.request_step(step, out);
+                if self.requests.in_tail() && !self.pairing.is_open(self.request) {
+                    // Its response is over: what the next transfer begins may be another request.
+                    self.requests.hunt(true);
+                    self.request_broken(Incomplete::BytesUnseen, out);
+                }
+            }
+            (Side::Response, Input::EndOfTransfer) => {
+                let step = self.responses.end_of_transfer();
+                self.response_step(step, out);
+            }
+        }
+    }
+
+    fn end(&mut self, side: Side, reason: Incomplete, out: &mut Vec<Event>) {
+        match side {
+            Side::Request => {
+                if let Some(Err(reason)) = self.requests.end(reason) {
+                    out.push(incomplete(self.request, Side::Request, reason));
+                    self.request_over(out);
+                }
+            }
+            Side::Response => {
+                self.drop_early(reason, out);
+                let outcome = self.responses.end(reason);
+                if let Some(Owner::Exchange(id)) = self.response.take() {
+                    match outcome {
+                        Some(Ok(sizes)) => out.push(Event::ResponseEnded(id, sizes)),
+                        _ => out.push(incomplete(id, Side::Response, reason)),
+                    }
+                    self.pairing.answered();
+                }
+                if self.closed.is_none() {
+                    self.closed = Some(reason);
+                    self.pairing.give_up_all(reason, out);
+                }
+            }
+        }
+    }
+}
+
+/// 1xx but 101, which ends the exchange.
+fn is_interim(status: u16) -> bool {
+    status < 200 && status != 101
+}
+
+/// RFC 9112, section 6.3.
+fn response_body(status: u16, method: Method, framing: Framing) -> Result<Body, Incomplete> {
+    let tunnel = status == 101 || (method == Method::Connect && (200..300).contains(&status));
+    if tunnel || method == Method::Head || matches!(status, 204 | 304) {
+        return Ok(Body::Fixed(0));
+    }
+    let body = match (framing.coding, framing.length) {
+        (Coding::Chunked, _) => Body::Chunked,
+        (Coding::Other, _) | (Coding::Absent, Length::Absent) => Body::UntilClose,
+        (Coding::Absent, Length::Bytes(n)) => Body::Fixed(n),
+        (Coding::Absent, Length::Bad) => return Err(Incomplete::Malformed),
+    };
+    match (method, body) {
+        // An answer to HEAD says how long its body would be.
+        (Method::Unknown, body) if body != Body::Fixed(0) => Err(Incomplete::LostEvents),
+        _ => Ok(body),
+    }
+}
+
+fn incomplete(id: ExchangeId, side: Side, reason: Incomplete) -> Event {
+    Event::Incomplete {
+        exchange: Some(id),
+        side,
+        reason,
+    }
+}

@@ -1,0 +1,110 @@
+//! Bytes in, events out. Each file shows one side of the parser.
+
+mod heads;
+mod holes;
+mod messages;
+
+use super::Http1;
+use crate::protocol::{Event, Incomplete, Input, Protocol, Side};
+
+/// A connection under test: what each side sends, and the events in words.
+struct Wire {
+    http: Http1,
+    events: Vec<Event>,
+}
+
+impl Wire {
+    fn new() -> Wire {
+        Wire {
+            http: Http1::new(false),
+            events: Vec::new(),
+        }
+    }
+
+    fn midway() -> Wire {
+        Wire {
+            http: Http1::new(true),
+            events: Vec::new(),
+        }
+    }
+
+    fn input(&mut self, side: Side, input: Input<'_>) -> Vec<String> {
+        self.http.push(side, input, &mut self.events);
+        self.events.drain(..).map(|event| word(&event)).collect()
+    }
+
+    fn transfer(&mut self, side: Side, bytes: &[u8]) -> Vec<String> {
+        let mut words = self.input(side, Input::Bytes(bytes));
+        words.extend(self.input(side, Input::EndOfTransfer));
+        words
+    }
+
+    /// The client's next transfer.
+    fn ask(&mut self, bytes: impl AsRef<[u8]>) -> Vec<String> {
+        self.transfer(Side::Request, bytes.as_ref())
+    }
+
+    /// The server's next transfer.
+    fn answer(&mut self, bytes: impl AsRef<[u8]>) -> Vec<String> {
+        self.transfer(Side::Response, bytes.as_ref())
+    }
+
+    /// A transfer of which only head and tail were captured.
+    fn long(&mut self, side: Side, head: &[u8], skipped: u64, tail: &[u8]) -> Vec<String> {
+        let mut words = self.input(side, Input::Bytes(head));
+        words.extend(self.input(side, Input::Skipped(skipped)));
+        words.extend(self.transfer(side, tail));
+        words
+    }
+
+    fn lose(&mut self, side: Side, n: u64) -> Vec<String> {
+        self.input(side, Input::Lost(n))
+    }
+
+    fn end(&mut self, side: Side) -> Vec<String> {
+        self.http
+            .end(side, Incomplete::ConnectionClosed, &mut self.events);
+        self.events.drain(..).map(|event| word(&event)).collect()
+    }
+
+    fn close(&mut self) -> Vec<String> {
+        let mut words = self.end(Side::Request);
+        words.extend(self.end(Side::Response));
+        words
+    }
+}
+
+/// An event in short: `q` of the request, `r` of the response; `+` begins, `!` is cut off.
+fn word(event: &Event) -> String {
+    match event {
+        Event::RequestStarted(id) => format!("q{id}+"),
+        Event::RequestHead(id, head) => format!(
+            "q{id} {} {}",
+            head.method().escape_ascii(),
+            head.target().escape_ascii()
+        ),
+        Event::RequestEnded(id, sizes) => format!("q{id}. {}", size(sizes)),
+        Event::ResponseStarted(id) => format!("r{id}+"),
+        Event::ResponseInterim(id) => format!("r{id}?"),
+        Event::ResponseHead(id, head) => format!("r{id} {}", head.status()),
+        Event::ResponseEnded(id, sizes) => format!("r{id}. {}", size(sizes)),
+        Event::Incomplete {
+            exchange,
+            side,
+            reason,
+        } => {
+            let side = match side {
+                Side::Request => "q",
+                Side::Response => "r",
+            };
+            let id = exchange.map_or("_".to_owned(), |id| id.to_string());
+            format!("{side}{id}! {}", reason.as_str())
+        }
+        Event::Opaque => "opaque".to_owned(),
+    }
+}
+
+fn size(sizes: &crate::protocol::Sizes) -> String {
+    let body = sizes.body.map_or("?".to_owned(), |n| n.to_string());
+    format!("{}/{body}", sizes.wire)
+}
