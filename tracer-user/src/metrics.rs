@@ -1,9 +1,11 @@
-//! The agent's own counters: what it saw, lost, finished and sent (`--stats`). A leaf.
+//! The agent's own counters: what it saw, lost, finished and sent (`--stats`, and the `summary:`
+//! line). A leaf: the stations count for themselves, and [`crate::pipeline`] puts it together.
 //!
 //! Reasons are an open set of words that explain themselves. Each of the three equations of
 //! [`Counters`] holds once the pipeline has drained.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde::Serialize;
 
@@ -16,6 +18,12 @@ pub struct Counters {
     pub messages: Messages,
     /// `made = exported + unsampled + sum(dropped)`
     pub spans: Spans,
+    /// What the messages travelled on.
+    pub connections: Connections,
+    /// Propagated trace contexts.
+    pub contexts: Contexts,
+    /// What full tables and buffers turned away, by which; transfers and spans are counted above.
+    pub limits: BTreeMap<&'static str, u64>,
 }
 
 /// Socket transfers of traced processes.
@@ -27,6 +35,10 @@ pub struct Transfers {
     pub delivered: u64,
     /// By reason.
     pub lost: BTreeMap<&'static str, u64>,
+    /// Of those seen: their bytes were out of reach (sendfile, splice, io_uring).
+    pub unseen: u64,
+    /// Beside those seen: of connections that carry nothing we know.
+    pub ignored: u64,
 }
 
 /// Requests and responses.
@@ -51,4 +63,162 @@ pub struct Spans {
     pub unsampled: u64,
     /// By reason.
     pub dropped: BTreeMap<&'static str, u64>,
+}
+
+/// Connections.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Connections {
+    /// That carried a transfer.
+    pub seen: u64,
+    /// That carry nothing we know, or no more of it.
+    pub ignored: u64,
+}
+
+/// Propagated trace contexts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Contexts {
+    /// Taken over.
+    pub read: u64,
+    /// Ignored, as they break their format.
+    pub malformed: u64,
+}
+
+impl Counters {
+    /// What the person at the terminal is told at the end: what came out, and, only where there is
+    /// any, what did not.
+    pub fn summary(&self) -> String {
+        let mut text = format!("summary: {} exported", counted(self.spans.exported, "span"));
+        let mut left = Vec::new();
+        if self.spans.unsampled > 0 {
+            left.push(format!("{} unsampled", self.spans.unsampled));
+        }
+        if let Some(dropped) = reasons("dropped", &self.spans.dropped) {
+            left.push(dropped);
+        }
+        if left.is_empty() {
+            _ = write!(text, " of {} made", self.spans.made);
+        } else {
+            _ = write!(text, " of {} made ({})", self.spans.made, left.join(", "));
+        }
+        _ = write!(
+            text,
+            "; {} of {} complete",
+            self.messages.complete,
+            counted(self.messages.started, "message"),
+        );
+        if let Some(incomplete) = reasons("incomplete", &self.messages.incomplete) {
+            _ = write!(text, " ({incomplete})");
+        }
+        _ = write!(text, "; {} seen", counted(self.transfers.seen, "transfer"));
+        match reasons("lost", &self.transfers.lost) {
+            Some(lost) => _ = write!(text, ", {lost}"),
+            None => text.push_str(", none lost"),
+        }
+        if self.contexts.malformed > 0 {
+            let contexts = counted(self.contexts.malformed, "malformed trace context");
+            _ = write!(text, "; {contexts} ignored");
+        }
+        if let Some(limits) = reasons("turned away by limits", &self.limits) {
+            _ = write!(text, "; {limits}");
+        }
+        text
+    }
+}
+
+/// "1 span", "2 spans".
+fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
+/// "3 lost: 2 ring_full, 1 other"; None if all are 0.
+fn reasons(what: &str, by_reason: &BTreeMap<&'static str, u64>) -> Option<String> {
+    let some: Vec<_> = by_reason.iter().filter(|(_, count)| **count > 0).collect();
+    let total: u64 = some.iter().map(|(_, count)| **count).sum();
+    if total == 0 {
+        return None;
+    }
+    let named: Vec<_> = some
+        .iter()
+        .map(|(reason, count)| format!("{count} {reason}"))
+        .collect();
+    Some(format!("{total} {what}: {}", named.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clean_run_is_told_in_one_line() {
+        let counters = Counters {
+            transfers: Transfers {
+                seen: 60_000,
+                delivered: 60_000,
+                lost: BTreeMap::from([("ring_full", 0)]),
+                ..Transfers::default()
+            },
+            messages: Messages {
+                started: 40_000,
+                complete: 40_000,
+                incomplete: BTreeMap::from([("lost_events", 0)]),
+            },
+            spans: Spans {
+                made: 20_000,
+                exported: 20_000,
+                ..Spans::default()
+            },
+            ..Counters::default()
+        };
+        assert_eq!(
+            counters.summary(),
+            "summary: 20000 spans exported of 20000 made; 40000 of 40000 messages complete; \
+             60000 transfers seen, none lost"
+        );
+    }
+
+    #[test]
+    fn what_went_wrong_is_named_by_its_reason() {
+        let counters = Counters {
+            transfers: Transfers {
+                seen: 10,
+                delivered: 7,
+                lost: BTreeMap::from([("ring_full", 3)]),
+                ..Transfers::default()
+            },
+            messages: Messages {
+                started: 5,
+                complete: 2,
+                incomplete: BTreeMap::from([("lost_events", 2), ("connection_closed", 1)]),
+            },
+            spans: Spans {
+                made: 4,
+                exported: 1,
+                unsampled: 1,
+                dropped: BTreeMap::from([("queue_full", 2), ("endpoint", 0)]),
+            },
+            contexts: Contexts {
+                read: 0,
+                malformed: 1,
+            },
+            limits: BTreeMap::from([("exchanges", 4)]),
+            ..Counters::default()
+        };
+        assert_eq!(
+            counters.summary(),
+            "summary: 1 span exported of 4 made (1 unsampled, 2 dropped: 2 queue_full); \
+             2 of 5 messages complete (3 incomplete: 1 connection_closed, 2 lost_events); \
+             10 transfers seen, 3 lost: 3 ring_full; 1 malformed trace context ignored; \
+             4 turned away by limits: 4 exchanges"
+        );
+    }
+
+    #[test]
+    fn the_json_is_the_one_of_the_contract() {
+        let json = serde_json::to_value(Counters::default()).unwrap();
+        assert_eq!(json["transfers"]["seen"], 0);
+        assert_eq!(json["transfers"]["lost"], serde_json::json!({}));
+        assert_eq!(json["messages"]["incomplete"], serde_json::json!({}));
+        assert_eq!(json["spans"]["dropped"], serde_json::json!({}));
+    }
 }

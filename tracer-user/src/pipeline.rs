@@ -1,1 +1,327 @@
-//! Runs all stations on one thread.
+//! Runs the stations on one thread: ring records in, spans to the exporter.
+//!
+//! This alone knows all of them. One thread, since what comes out of the ring is in order and what
+//! follows is a microsecond per exchange; the exporter's own tasks wait for the network. The main
+//! thread only says when to stop ([`Stopper`]).
+//!
+//! At the end the order makes the counts exact: the probes are taken off first, the ring is read to
+//! its end, what is complete is exported, and then everything is counted.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::event::{self, ConnectionId, Event, ProcessChange};
+use crate::export::Exporter;
+use crate::metrics::{Connections, Contexts, Counters, Messages, Transfers};
+use crate::probe::{KernelCounters, Probes, Waker};
+use crate::protocol::Incomplete;
+use crate::resource;
+use crate::span::{Host, Program, Span, Tracker, TrackerCounts, boot_now, boot_to_unix};
+use crate::target::Targets;
+
+/// Between two looks at what is due: export batches, held spans, the clock. A tenth of what a person
+/// takes for "at once".
+const TICK: Duration = Duration::from_millis(100);
+
+/// Between two looks at what goes wrong slowly: idle connections, processes that vanished.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// Between two warnings of the same kind: often enough to be seen, too seldom to bury the rest.
+const WARNING: Duration = Duration::from_secs(10);
+
+/// How long the last spans may take to be delivered: what orchestrators give a process to end, less
+/// what ending takes otherwise (Kubernetes: 30 s; systemd: 90 s; Docker: 10 s).
+const FINISH: Duration = Duration::from_secs(8);
+
+/// After the probes are off, a program that was running on another core may still submit its record.
+const STRAGGLERS: Duration = Duration::from_millis(100);
+
+/// Ends a [`Pipeline::run`] from another thread.
+#[derive(Clone)]
+pub struct Stopper {
+    asked: Arc<AtomicBool>,
+    waker: Waker,
+}
+
+impl Stopper {
+    /// What was seen is still made into spans and exported.
+    pub fn stop(&self) {
+        self.asked.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+}
+
+/// All stations.
+pub struct Pipeline {
+    probes: Probes,
+    targets: Targets,
+    tracker: Tracker,
+    outlet: Outlet,
+    stopper: Stopper,
+    /// Records that could not be decoded.
+    bad_records: u64,
+    /// Of the kernel's counters, what was warned of.
+    warned: KernelCounters,
+}
+
+/// What the tracker hands on.
+struct Outlet {
+    exporter: Exporter,
+    resource: resource::Options,
+    /// To be told to the kernel.
+    ignored: Vec<ConnectionId>,
+}
+
+impl Host for Outlet {
+    fn span(&mut self, span: Span) {
+        self.exporter.span(&span);
+    }
+
+    fn ignore(&mut self, connection: ConnectionId) {
+        self.ignored.push(connection);
+    }
+
+    fn describe(&mut self, pid: u32) -> Program {
+        Program {
+            resource: Arc::new(resource::describe(pid, &self.resource)),
+            go: resource::is_go(pid),
+        }
+    }
+}
+
+impl Pipeline {
+    /// The probes are attached and trace the targets that there are.
+    pub fn new(
+        probes: Probes,
+        targets: Targets,
+        exporter: Exporter,
+        resource: resource::Options,
+    ) -> Pipeline {
+        let stopper = Stopper {
+            asked: Arc::default(),
+            waker: probes.waker(),
+        };
+        Pipeline {
+            probes,
+            targets,
+            tracker: Tracker::new(boot_to_unix()),
+            outlet: Outlet {
+                exporter,
+                resource,
+                ignored: Vec::new(),
+            },
+            stopper,
+            bad_records: 0,
+            warned: KernelCounters::default(),
+        }
+    }
+
+    /// To end it with.
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// Works until it is stopped, all targets are gone for good, or nobody takes spans any more.
+    /// Blocks; afterwards everything complete is exported, within [`FINISH`].
+    pub fn run(mut self) -> Counters {
+        let mut due = Due::new(Instant::now());
+        while !self.is_over() {
+            self.read();
+            let now = Instant::now();
+            if due.tick(now) {
+                self.tracker.set_clock(boot_to_unix());
+                self.tracker.tick(boot_now(), &mut self.outlet);
+                self.outlet.exporter.tick(now);
+            }
+            if due.warning(now) {
+                self.warn_of_losses();
+            }
+            if due.sweep(now) {
+                self.tracker.sweep(&mut self.outlet);
+                self.targets.sweep();
+            }
+            self.probes.wait(due.until_tick(now));
+        }
+        self.finish()
+    }
+
+    fn is_over(&self) -> bool {
+        self.stopper.asked.load(Ordering::Acquire)
+            || self.targets.over()
+            || self.outlet.exporter.is_deserted()
+    }
+
+    /// Takes everything out of the ring, and does what follows from it. Returns how many records.
+    fn read(&mut self) -> usize {
+        let (tracker, outlet, bad) = (&mut self.tracker, &mut self.outlet, &mut self.bad_records);
+        let targets = &mut self.targets;
+        let mut joining = Vec::new();
+        let count = self.probes.drain(|record| match event::decode(record) {
+            Ok(event) => {
+                joining.extend(joins(&event, targets));
+                tracker.event(&event, outlet);
+            }
+            Err(error) => {
+                if *bad == 0 {
+                    log::error!("a record from the kernel side cannot be read: {error}");
+                }
+                *bad += 1;
+            }
+        });
+        for pid in joining {
+            if let Err(error) = self.probes.trace(pid) {
+                log::warn!("cannot trace process {pid}: {error}");
+            }
+        }
+        for connection in self.outlet.ignored.drain(..) {
+            // The kernel goes on copying what nobody reads: slower, not wrong.
+            if let Err(error) = self.probes.ignore(connection) {
+                log::debug!("cannot ignore a connection: {error}");
+            }
+        }
+        count
+    }
+
+    fn warn_of_losses(&mut self) {
+        let now = self.probes.counters();
+        let lost = now.transfers_ring_full - self.warned.transfers_ring_full;
+        if lost > 0 {
+            log::warn!(
+                "{lost} of {} transfers lost: the ring was full; the agent gets too little CPU",
+                now.transfers_seen - self.warned.transfers_seen,
+            );
+        }
+        self.warned = now;
+    }
+
+    fn finish(mut self) -> Counters {
+        self.probes.detach();
+        let deadline = Instant::now() + STRAGGLERS;
+        loop {
+            let count = self.read();
+            let kernel = self.probes.counters();
+            let known = self.tracker.counts().delivered + kernel.transfers_ring_full;
+            if count == 0 && (known >= kernel.transfers_seen || Instant::now() > deadline) {
+                break;
+            }
+            if count == 0 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        self.tracker.stop(&mut self.outlet);
+        let kernel = self.probes.counters();
+        let tracker = self.tracker.counts();
+        let spans = self.outlet.exporter.finish(FINISH);
+        Counters {
+            spans,
+            ..counters(&kernel, &tracker, self.bad_records)
+        }
+    }
+}
+
+/// Tells the targets of a process event. A process that is to be traced from now on is returned.
+fn joins(event: &Event<'_>, targets: &mut Targets) -> Option<u32> {
+    match *event {
+        Event::Process(event::Process { pid, what, .. }) => match what {
+            ProcessChange::Forked { .. } => {
+                targets.forked(pid);
+                None
+            }
+            ProcessChange::Execed => targets.execed(pid).then_some(pid),
+            ProcessChange::Exited => {
+                targets.exited(pid);
+                None
+            }
+        },
+        Event::Listening { pid, port } => targets.listening(pid, port).then_some(pid),
+        Event::Transfer(_) | Event::Connection(_) | Event::Ended(_) => None,
+    }
+}
+
+/// All but the spans.
+fn counters(kernel: &KernelCounters, tracker: &TrackerCounts, bad_records: u64) -> Counters {
+    let messages = &tracker.messages;
+    let limits = &tracker.limits;
+    Counters {
+        transfers: Transfers {
+            seen: kernel.transfers_seen,
+            delivered: tracker.delivered,
+            lost: BTreeMap::from([
+                ("ring_full", kernel.transfers_ring_full),
+                ("bad_record", bad_records),
+            ]),
+            unseen: kernel.transfers_unseen,
+            ignored: kernel.transfers_ignored,
+        },
+        messages: Messages {
+            started: messages.started,
+            complete: messages.complete,
+            incomplete: Incomplete::ALL
+                .iter()
+                .zip(messages.incomplete)
+                .map(|(reason, count)| (reason.as_str(), count))
+                .collect(),
+        },
+        connections: Connections {
+            seen: tracker.connections,
+            ignored: tracker.ignored,
+        },
+        contexts: Contexts {
+            read: tracker.contexts,
+            malformed: tracker.malformed_contexts,
+        },
+        limits: BTreeMap::from([
+            ("records_ring_full", kernel.records_ring_full),
+            ("connections", limits.connections_evicted),
+            ("connections_idle", limits.connections_idle),
+            ("exchanges", limits.exchanges),
+            ("held_spans", limits.held),
+            ("processes", limits.processes),
+        ]),
+        ..Counters::default()
+    }
+}
+
+/// When what is due.
+struct Due {
+    tick: Instant,
+    warning: Instant,
+    sweep: Instant,
+}
+
+impl Due {
+    fn new(now: Instant) -> Due {
+        Due {
+            tick: now + TICK,
+            warning: now + WARNING,
+            sweep: now + SWEEP,
+        }
+    }
+
+    fn tick(&mut self, now: Instant) -> bool {
+        after(&mut self.tick, now, TICK)
+    }
+
+    fn warning(&mut self, now: Instant) -> bool {
+        after(&mut self.warning, now, WARNING)
+    }
+
+    fn sweep(&mut self, now: Instant) -> bool {
+        after(&mut self.sweep, now, SWEEP)
+    }
+
+    fn until_tick(&self, now: Instant) -> Duration {
+        self.tick.saturating_duration_since(now)
+    }
+}
+
+/// Whether it is due; if so, the next time is that much later.
+fn after(due: &mut Instant, now: Instant, interval: Duration) -> bool {
+    let is_due = now >= *due;
+    if is_due {
+        *due = now + interval;
+    }
+    is_due
+}

@@ -2,6 +2,31 @@
 //!
 //! [`Span`] is plain data: what is known of a finished exchange. How it is worded for OpenTelemetry
 //! is [`crate::semconv`]'s; how it is written, [`crate::export`]'s.
+//!
+//! [`Tracker`] makes spans from socket events, and its parts each answer one question:
+//!
+//! * `connection`: where; which connections there are, and which two are the ends of one.
+//! * `feed`: what flows through them ([`crate::stream`], [`crate::protocol`]).
+//! * `exchange`: which messages belong together.
+//! * `stage`: when.
+//! * `trace`, `parent`: which trace, and who caused it.
+
+mod clock;
+mod connection;
+mod exchange;
+mod feed;
+mod finish;
+mod ids;
+mod parent;
+mod stage;
+#[cfg(test)]
+mod tests;
+mod trace;
+mod tracker;
+
+pub use clock::{boot_now, boot_to_unix};
+pub use exchange::MessageCounts;
+pub use tracker::{Host, Limits, Program, Tracker, TrackerCounts};
 
 use crate::context::{Format, SpanId, TraceId};
 use crate::event::Addresses;

@@ -1,0 +1,203 @@
+//! Ring records to spans, and to OTLP bytes: what an exchange costs the agent, on one core.
+//!
+//! The records are those of 64 keep-alive connections of a server, one read and one write per
+//! exchange, interleaved as an event loop would. Goal: 500,000 exchanges per second, encoding
+//! included; nothing listens at the endpoint, so the encoded batches only pile up.
+
+use std::hint::black_box;
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use tracer::event::{self, ConnectionId};
+use tracer::export::{Endpoint, Exporter, Otlp, Protocol, Settings};
+use tracer::resource::{self, SharedResource};
+use tracer::span::{Host, Program, Span, Tracker};
+
+const CONNECTIONS: u64 = 64;
+const ROUNDS: u64 = 200;
+
+/// As nginx sees a load generator, and a browser behind a proxy.
+const SMALL: &[u8] = b"GET /index.html HTTP/1.1\r\nHost: localhost:8080\r\n\r\n";
+const USUAL: &[u8] = b"GET /shop/items/4711?color=red&size=xl HTTP/1.1\r\nHost: shop.example.com\r\n\
+    Connection: keep-alive\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
+    Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\nAccept-Language: en-US,en;q=0.5\r\n\
+    Accept-Encoding: gzip, deflate, br, zstd\r\nX-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: https\r\n\
+    Cookie: session=8f14e45fceea167a5a36dedd4bea2543; theme=dark\r\n\
+    traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n";
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sat, 21 Nov 2026 08:00:00 GMT\r\n\
+    Content-Type: text/html\r\nContent-Length: 615\r\nLast-Modified: Sat, 21 Nov 2026 07:00:00 GMT\r\n\
+    Connection: keep-alive\r\nETag: \"655c6f3e-267\"\r\nAccept-Ranges: bytes\r\n\r\n";
+/// The body behind [`ANSWER`], which sendfile moved: not seen.
+const BODY: u32 = 615;
+
+/// One record after the other, as the ring hands them out.
+#[derive(Default)]
+struct Records {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Records {
+    /// `CONNECTIONS` connections, `ROUNDS` exchanges on each.
+    fn new(request: &[u8]) -> Records {
+        let mut records = Records::default();
+        for connection in 1..=CONNECTIONS {
+            records.connection(connection);
+        }
+        let mut now = 1_000_000_000;
+        for round in 0..ROUNDS {
+            for connection in 1..=CONNECTIONS {
+                let position = round * request.len() as u64;
+                let length = request.len() as u32;
+                records.transfer(connection, 0, position, length, now, request);
+            }
+            for connection in 1..=CONNECTIONS {
+                let both = ANSWER.len() as u64 + u64::from(BODY);
+                let position = round * both;
+                let head = ANSWER.len() as u32;
+                records.transfer(connection, 1, position, head, now + 20_000, ANSWER);
+                let position = position + u64::from(head);
+                records.transfer(connection, 1, position, BODY, now + 30_000, b"");
+            }
+            now += 1_000_000;
+        }
+        records
+    }
+
+    /// `abi::Connection`: accepted, IPv4.
+    fn connection(&mut self, connection: u64) {
+        let b = &mut self.bytes;
+        b.extend([2, 1, 2, 0]);
+        b.extend(1u32.to_ne_bytes());
+        b.extend(connection.to_ne_bytes());
+        b.extend([10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        b.extend([10, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        b.extend(80u16.to_ne_bytes());
+        b.extend((40_000 + connection as u16).to_ne_bytes());
+        b.extend(7u32.to_ne_bytes());
+        b.extend(9u32.to_ne_bytes());
+        b.extend([0; 4 + 8 + 8]);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// `abi::Transfer`, whole.
+    fn transfer(
+        &mut self,
+        connection: u64,
+        direction: u8,
+        position: u64,
+        length: u32,
+        now: u64,
+        head: &[u8],
+    ) {
+        let area = [0, 256, 1024].into_iter().find(|area| *area >= head.len());
+        let b = &mut self.bytes;
+        b.extend([1, direction]);
+        b.extend(1u16.to_ne_bytes());
+        b.extend((head.len() as u32).to_ne_bytes());
+        b.extend(connection.to_ne_bytes());
+        b.extend(position.to_ne_bytes());
+        b.extend(length.to_ne_bytes());
+        b.extend(0u32.to_ne_bytes());
+        b.extend(now.to_ne_bytes());
+        b.extend((now + 5_000).to_ne_bytes());
+        b.extend(((100u64 << 32) | 100).to_ne_bytes());
+        b.extend(0u64.to_ne_bytes());
+        b.extend(head);
+        let padding = area.expect("heads of this bench are small") - head.len();
+        b.resize(b.len() + padding, 0);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn feed(&self, tracker: &mut Tracker, host: &mut impl Host) {
+        let mut start = 0;
+        for &end in &self.ends {
+            match event::decode(&self.bytes[start..end]) {
+                Ok(event) => tracker.event(&event, host),
+                Err(error) => panic!("{error}"),
+            }
+            start = end;
+        }
+    }
+}
+
+struct Outlet<S> {
+    each: S,
+    resource: SharedResource,
+    spans: u64,
+}
+
+impl<S: FnMut(Span)> Host for Outlet<S> {
+    fn span(&mut self, span: Span) {
+        self.spans += 1;
+        (self.each)(span);
+    }
+
+    fn ignore(&mut self, _: ConnectionId) {}
+
+    fn describe(&mut self, _: u32) -> Program {
+        Program {
+            resource: self.resource.clone(),
+            go: false,
+        }
+    }
+}
+
+fn run(records: &Records, resource: &SharedResource, each: impl FnMut(Span)) -> u64 {
+    let mut outlet = Outlet {
+        each,
+        resource: resource.clone(),
+        spans: 0,
+    };
+    let mut tracker = Tracker::new(0);
+    records.feed(&mut tracker, &mut outlet);
+    outlet.spans
+}
+
+fn pipeline(criterion: &mut Criterion) {
+    let own = resource::describe(std::process::id(), &resource::Options::default());
+    let own = Arc::new(own);
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("http://{}/v1/traces", silent.local_addr().expect("bound"));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let exporter = || {
+        let mut settings = Settings {
+            otlp: Some(Otlp::new(
+                Endpoint::Traces(endpoint.clone()),
+                Protocol::HttpProtobuf,
+            )),
+            ..Settings::default()
+        };
+        settings.batching.max_queue_size = usize::MAX;
+        Exporter::start(settings, runtime.handle()).expect("an exporter")
+    };
+
+    let mut group = criterion.benchmark_group("exchanges");
+    group.throughput(Throughput::Elements(CONNECTIONS * ROUNDS));
+    for (name, request) in [("small", SMALL), ("usual", USUAL)] {
+        let records = Records::new(request);
+        assert_eq!(run(&records, &own, drop), CONNECTIONS * ROUNDS);
+        group.bench_function(format!("{name} to spans"), |bencher| {
+            bencher.iter(|| run(&records, &own, |span| drop(black_box(span))));
+        });
+        group.bench_function(format!("{name} to OTLP"), |bencher| {
+            bencher.iter_batched(
+                exporter,
+                |mut exporter| {
+                    run(&records, &own, |span| exporter.span(&span));
+                    exporter
+                },
+                BatchSize::PerIteration,
+            );
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, pipeline);
+criterion_main!(benches);

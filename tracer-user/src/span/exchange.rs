@@ -1,0 +1,249 @@
+//! What: one exchange while it runs, its two messages paired, and the queue of a connection's open ones.
+//!
+//! Messages are counted here, once each, from their first byte to their end or to what cut them off:
+//! `started = complete + sum(incomplete) + those still open`.
+
+use slab::Slab;
+
+use super::parent::Executor;
+use super::stage::Stamps;
+use super::trace::NodeKey;
+use super::{Kind, ParentSource};
+use crate::context::{Format, SpanId};
+use crate::protocol::http::Head;
+use crate::protocol::{ExchangeId, Incomplete, Side, Sizes};
+use crate::resource::SharedResource;
+
+/// Messages, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MessageCounts {
+    /// Whose first byte was seen.
+    pub started: u64,
+    /// Followed to their last byte.
+    pub complete: u64,
+    /// Not, by reason: in the order of [`Incomplete::ALL`].
+    pub incomplete: [u64; Incomplete::ALL.len()],
+}
+
+impl MessageCounts {
+    fn cut(&mut self, reason: Incomplete) {
+        if let Some(count) = self.incomplete.get_mut(reason as usize) {
+            *count += 1;
+        }
+    }
+
+    /// A message of which only the end is known: its exchange was not kept.
+    pub fn passed(&mut self, end: Result<(), Incomplete>) {
+        self.started += 1;
+        match end {
+            Ok(()) => self.complete += 1,
+            Err(reason) => self.cut(reason),
+        }
+    }
+}
+
+/// How far a message is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Progress {
+    /// Nothing of it was seen.
+    #[default]
+    Awaited,
+    /// An interim response was seen, the final one is awaited.
+    Interim,
+    /// Its first byte was seen.
+    Started,
+    /// Its last byte was seen.
+    Ended,
+    /// It can't be followed to its end.
+    Cut,
+}
+
+/// One of the two messages.
+#[derive(Debug, Default)]
+pub struct Message {
+    progress: Progress,
+    /// Its head, once complete.
+    pub head: Option<Box<Head>>,
+    /// Its size, once ended.
+    pub sizes: Option<Sizes>,
+}
+
+impl Message {
+    /// Its first byte was seen.
+    pub fn start(&mut self, counts: &mut MessageCounts) {
+        if self.progress == Progress::Awaited {
+            counts.started += 1;
+        }
+        if !self.is_over() {
+            self.progress = Progress::Started;
+        }
+    }
+
+    /// What was seen of it was interim (1xx).
+    pub fn was_interim(&mut self) {
+        if self.progress == Progress::Started {
+            self.progress = Progress::Interim;
+        }
+    }
+
+    /// Its last byte was seen.
+    pub fn end(&mut self, sizes: Sizes, counts: &mut MessageCounts) {
+        self.start(counts);
+        if !self.is_over() {
+            counts.complete += 1;
+            self.progress = Progress::Ended;
+            self.sizes = Some(sizes);
+        }
+    }
+
+    /// It can't be followed further, or will not come. One that was never begun is no message; one
+    /// whose begin was missed is.
+    pub fn cut(&mut self, reason: Incomplete, counts: &mut MessageCounts) {
+        use Incomplete as I;
+        match (self.progress, reason) {
+            (Progress::Ended | Progress::Cut, _) => return,
+            (Progress::Awaited, I::ConnectionClosed | I::Evicted | I::AgentStopped) => {}
+            (Progress::Awaited, _) => counts.passed(Err(reason)),
+            (Progress::Started | Progress::Interim, _) => counts.cut(reason),
+        }
+        self.progress = Progress::Cut;
+    }
+
+    /// Ended or cut off.
+    pub fn is_over(&self) -> bool {
+        matches!(self.progress, Progress::Ended | Progress::Cut)
+    }
+}
+
+/// An exchange whose span is not made yet.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Its number on its connection.
+    pub id: ExchangeId,
+    /// Which end of it the process is.
+    pub kind: Kind,
+    /// The process.
+    pub resource: SharedResource,
+    /// The process' id.
+    pub pid: u32,
+    /// Its span.
+    pub span_id: SpanId,
+    /// Its place in its trace.
+    pub node: NodeKey,
+    /// Its parent, as far as it is known.
+    pub parent: Option<(SpanId, ParentSource)>,
+    /// Format of the context its request carried.
+    pub format: Option<Format>,
+    /// Where its first byte lies in the requests' direction; None = not known.
+    pub position: Option<u64>,
+    /// It is the first on its connection.
+    pub opening: bool,
+    /// Server: who read it, where that is evidence.
+    pub executor: Option<Executor>,
+    /// Added to boot-time ns to get unix ns, for all its instants.
+    pub to_unix: i64,
+    /// Its instants.
+    pub stamps: Stamps,
+    /// The question.
+    pub request: Message,
+    /// The answer.
+    pub response: Message,
+    /// Why part of it is not known.
+    pub incomplete: Option<Incomplete>,
+    /// The one behind it on the same connection: [`Open`]'s.
+    pub next: Option<usize>,
+}
+
+impl Exchange {
+    /// The message of that side.
+    pub fn message(&mut self, side: Side) -> &mut Message {
+        match side {
+            Side::Request => &mut self.request,
+            Side::Response => &mut self.response,
+        }
+    }
+
+    /// That side can't be followed to its end.
+    pub fn cut(&mut self, side: Side, reason: Incomplete, counts: &mut MessageCounts) {
+        self.message(side).cut(reason, counts);
+        self.incomplete.get_or_insert(reason);
+    }
+
+    /// Nothing more of it will come.
+    pub fn is_over(&self) -> bool {
+        self.request.is_over() && self.response.is_over()
+    }
+
+    /// Enough is known for a span: a head tells what it was about.
+    pub fn is_worth_a_span(&self) -> bool {
+        self.request.head.is_some() || self.response.head.is_some()
+    }
+}
+
+/// A connection's open exchanges in the order of their requests: a chain through the slab that all
+/// connections share, so that an idle connection costs nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Open {
+    first: Option<usize>,
+    last: Option<usize>,
+    count: usize,
+}
+
+impl Open {
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// The oldest.
+    pub fn first(&self) -> Option<usize> {
+        self.first
+    }
+
+    /// Puts one behind the others.
+    pub fn push(&mut self, exchanges: &mut Slab<Exchange>, exchange: Exchange) -> usize {
+        let key = exchanges.insert(exchange);
+        match self.last.and_then(|last| exchanges.get_mut(last)) {
+            Some(last) => last.next = Some(key),
+            None => self.first = Some(key),
+        }
+        self.last = Some(key);
+        self.count += 1;
+        key
+    }
+
+    /// The one of that number. Of pipelined ones the newest is being asked, the oldest answered.
+    pub fn find(&self, exchanges: &Slab<Exchange>, id: ExchangeId) -> Option<usize> {
+        let last = self.last?;
+        if exchanges.get(last)?.id == id {
+            return Some(last);
+        }
+        self.keys(exchanges)
+            .find(|&key| exchanges.get(key).is_some_and(|exchange| exchange.id == id))
+    }
+
+    /// All, oldest first.
+    pub fn keys<'a>(&self, exchanges: &'a Slab<Exchange>) -> impl Iterator<Item = usize> + use<'a> {
+        std::iter::successors(self.first, |&key| exchanges.get(key)?.next)
+    }
+
+    /// Takes out the one that [`Open::find`] found.
+    pub fn remove(&mut self, exchanges: &mut Slab<Exchange>, key: usize) -> Option<Exchange> {
+        let before = if self.first == Some(key) {
+            None
+        } else {
+            self.keys(exchanges)
+                .find(|&at| exchanges.get(at).is_some_and(|e| e.next == Some(key)))
+        };
+        let exchange = exchanges.try_remove(key)?;
+        match before.and_then(|before| exchanges.get_mut(before)) {
+            Some(before) => before.next = exchange.next,
+            None => self.first = exchange.next,
+        }
+        if self.last == Some(key) {
+            self.last = before;
+        }
+        self.count -= 1;
+        Some(exchange)
+    }
+}

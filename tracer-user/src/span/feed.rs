@@ -1,0 +1,214 @@
+//! What flows through one connection: its two streams, what they carry, and when each byte of
+//! interest was moved.
+//!
+//! The protocol knows no clock; here each event it speaks of is stamped with the latest transfer of
+//! the event's own side.
+
+use super::Kind;
+use super::stage::Moment;
+use crate::event::{Direction, End, Task, Transfer};
+use crate::protocol::detect::{Detector, Found};
+use crate::protocol::{Event, Incomplete, Input, Protocol, Side};
+use crate::stream::Stream;
+
+/// When, and by whom, the events of a batch were brought about.
+#[derive(Clone, Copy, Debug)]
+pub struct At {
+    /// The latest transfer of the request's side, and of the response's.
+    request: Moment,
+    response: Moment,
+    /// Who made the transfer at hand; None: the connection ended.
+    pub task: Option<Task>,
+    /// When the connection ended, boot-time ns; 0 = it did not.
+    pub closed: u64,
+}
+
+impl At {
+    /// The latest transfer of that side.
+    pub fn moment(&self, side: Side) -> Moment {
+        match side {
+            Side::Request => self.request,
+            Side::Response => self.response,
+        }
+    }
+}
+
+/// What a transfer brought about. Used again and again, for its memory.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// What happened, in order.
+    pub events: Vec<Event>,
+    /// For each [`Event::RequestStarted`] the position of the request's first byte.
+    pub positions: Vec<u64>,
+}
+
+/// One direction.
+#[derive(Default)]
+struct Lane {
+    stream: Stream,
+    /// The last transfer.
+    last: Moment,
+}
+
+/// Both directions of a connection.
+pub struct Feed {
+    kind: Option<Kind>,
+    received: Lane,
+    sent: Lane,
+    carries: Carries,
+    /// Where the request that began last begins.
+    asked_at: u64,
+}
+
+/// What was found out about a connection.
+pub enum Detected {
+    /// Nothing yet.
+    Undecided,
+    /// It is ours: what the detector holds back is to be carried first, then the transfer.
+    Ours(Detector),
+    /// It carries nothing that we know.
+    NotOurs,
+}
+
+/// What is known of what flows.
+enum Carries {
+    /// Nothing yet.
+    Unknown(Detector),
+    /// A protocol of ours.
+    Known(Box<dyn Protocol>),
+}
+
+impl Feed {
+    /// Nothing has flowed yet. `midway`: something had before the agent looked.
+    pub fn new(kind: Option<Kind>, midway: bool) -> Feed {
+        Feed {
+            kind,
+            received: Lane::default(),
+            sent: Lane::default(),
+            carries: Carries::Unknown(Detector::new(midway)),
+            asked_at: 0,
+        }
+    }
+
+    /// Which end the process is, once that is known.
+    pub fn kind(&self) -> Option<Kind> {
+        self.kind
+    }
+
+    /// Whether the protocol is known already; if not, see [`Feed::detect`].
+    pub fn is_known(&self) -> bool {
+        matches!(self.carries, Carries::Known(_))
+    }
+
+    /// Looks for the protocol in another transfer.
+    pub fn detect(&mut self, transfer: &Transfer<'_>) -> Detected {
+        let Carries::Unknown(detector) = &mut self.carries else {
+            return Detected::Undecided;
+        };
+        match detector.push(transfer) {
+            Found::Undecided => Detected::Undecided,
+            Found::Nothing => Detected::NotOurs,
+            Found::Protocol(protocol, requests) => {
+                self.kind = Some(match requests {
+                    Direction::Received => Kind::Server,
+                    Direction::Sent => Kind::Client,
+                });
+                match std::mem::replace(&mut self.carries, Carries::Known(protocol)) {
+                    Carries::Unknown(detector) => Detected::Ours(detector),
+                    Carries::Known(_) => Detected::Undecided,
+                }
+            }
+        }
+    }
+
+    /// Takes a transfer of a connection whose protocol is known; appends to `batch` what it brought
+    /// about.
+    pub fn carry(&mut self, transfer: &Transfer<'_>, batch: &mut Batch) -> At {
+        let side = side(self.kind, transfer.direction);
+        let lane = match transfer.direction {
+            Direction::Received => &mut self.received,
+            Direction::Sent => &mut self.sent,
+        };
+        let mut moment = Moment {
+            begin: transfer.start_ns,
+            end: transfer.end_ns,
+        };
+        // What an earlier read left in the queue was readable when that read's bytes were.
+        if transfer.direction == Direction::Received && moment.begin == 0 {
+            moment.begin = lane.last.begin;
+        }
+        lane.last = moment;
+        if let Carries::Known(protocol) = &mut self.carries {
+            let asked_at = &mut self.asked_at;
+            let mut position = lane.stream.position();
+            lane.stream.push(transfer, |input| {
+                let mut next = position;
+                position += length(input);
+                let known = batch.events.len();
+                protocol.push(side, input, &mut batch.events);
+                // Pipelined requests lie one right behind the other.
+                for event in &batch.events[known..] {
+                    match event {
+                        Event::RequestStarted(_) => {
+                            *asked_at = next;
+                            batch.positions.push(next);
+                        }
+                        Event::RequestEnded(_, sizes) => next = *asked_at + sizes.wire,
+                        _ => {}
+                    }
+                }
+            });
+        }
+        self.at(Some(transfer.task), 0)
+    }
+
+    /// A direction, or all, is over; appends what that brought about.
+    pub fn end(&mut self, what: End, at_ns: u64, batch: &mut Batch) -> At {
+        let ends: &[Direction] = match what {
+            End::Receiving => &[Direction::Received],
+            End::Sending => &[Direction::Sent],
+            End::All => &[Direction::Received, Direction::Sent],
+        };
+        if let Carries::Known(protocol) = &mut self.carries {
+            for &direction in ends {
+                let ended = side(self.kind, direction);
+                protocol.end(ended, Incomplete::ConnectionClosed, &mut batch.events);
+            }
+        }
+        self.at(None, at_ns)
+    }
+
+    fn at(&self, task: Option<Task>, closed: u64) -> At {
+        let (request, response) = match side(self.kind, Direction::Received) {
+            Side::Request => (self.received.last, self.sent.last),
+            Side::Response => (self.sent.last, self.received.last),
+        };
+        At {
+            request,
+            response,
+            task,
+            closed,
+        }
+    }
+}
+
+/// A server receives requests; who is not known to be a client is taken for one.
+fn side(kind: Option<Kind>, direction: Direction) -> Side {
+    let requests = match kind {
+        Some(Kind::Client) => Direction::Sent,
+        Some(Kind::Server) | None => Direction::Received,
+    };
+    if direction == requests {
+        Side::Request
+    } else {
+        Side::Response
+    }
+}
+
+fn length(input: Input<'_>) -> u64 {
+    match input {
+        Input::Bytes(bytes) => bytes.len() as u64,
+        Input::Skipped(count) | Input::Lost(count) => count,
+        Input::EndOfTransfer => 0,
+    }
+}

@@ -1,0 +1,196 @@
+//! How exchanges end: with their messages, with their connection, or with the agent; and the wait of
+//! those whose trace is not final yet.
+
+use super::connection::{Ends, Slot};
+use super::exchange::Exchange;
+use super::tracker::{Host, Tracker};
+use super::{ParentSource, Span};
+use crate::event::{ConnectionId, End, Ended};
+use crate::protocol::{Incomplete, Side};
+
+/// Spans that wait for their trace to be final. They wait for [`super::tracker`]'s grace at most, so
+/// this many are those of 20,000 new connections a second.
+const MAX_HELD: usize = 4096;
+
+/// A finished exchange whose trace is not final.
+pub(super) struct Held {
+    exchange: Exchange,
+    ends: Ends,
+}
+
+impl Tracker {
+    /// A connection, or one of its directions, is over.
+    pub(super) fn ended(&mut self, ended: &Ended, host: &mut impl Host) {
+        self.now = self.now.max(ended.at_ns);
+        let Some(slot) = self.table.followed(ended.connection) else {
+            if ended.what == End::All {
+                self.table.forget_ignored(ended.connection);
+            }
+            return;
+        };
+        let Some(connection) = self.table.get_mut(slot) else {
+            return;
+        };
+        connection.touched = self.now;
+        let mut batch = std::mem::take(&mut self.batch);
+        let at = connection.feed.end(ended.what, ended.at_ns, &mut batch);
+        self.take_batch(slot, batch, &at, host);
+        if ended.what == End::All {
+            self.close(slot, Incomplete::ConnectionClosed, ended.at_ns, host);
+        }
+    }
+
+    /// The connection carries nothing that we know, or no more of it.
+    pub(super) fn give_up(&mut self, slot: Slot, host: &mut impl Host) {
+        if let Some(id) = self.close(slot, Incomplete::Malformed, self.now, host) {
+            self.table.ignore(id);
+            host.ignore(id);
+        }
+    }
+
+    /// Takes a connection out. What is open on it ends here, for that reason.
+    pub(super) fn close(
+        &mut self,
+        slot: Slot,
+        reason: Incomplete,
+        at_ns: u64,
+        host: &mut impl Host,
+    ) -> Option<ConnectionId> {
+        let mut connection = self.table.remove(slot)?;
+        while let Some(key) = connection.open.first() {
+            let exchange = &mut self.exchanges[key];
+            if !exchange.response.is_over() {
+                exchange.stamps.closed = at_ns;
+            }
+            exchange.cut(Side::Request, reason, &mut self.counts.messages);
+            exchange.cut(Side::Response, reason, &mut self.counts.messages);
+            let exchange = connection.open.remove(&mut self.exchanges, key)?;
+            self.over(exchange, connection.ends, host);
+        }
+        Some(connection.id)
+    }
+
+    /// The agent stops. What has its answer becomes a span; what has not is counted.
+    pub fn stop(&mut self, host: &mut impl Host) {
+        for slot in self.table.slots() {
+            let Some(mut connection) = self.table.remove(slot) else {
+                continue;
+            };
+            while let Some(key) = connection.open.first() {
+                let Some(mut exchange) = connection.open.remove(&mut self.exchanges, key) else {
+                    break;
+                };
+                let answered = exchange.response.is_over();
+                for side in [Side::Request, Side::Response] {
+                    exchange.cut(side, Incomplete::AgentStopped, &mut self.counts.messages);
+                }
+                if answered {
+                    self.over(exchange, connection.ends, host);
+                } else {
+                    self.forget(&exchange);
+                    self.traces.release(exchange.node);
+                }
+            }
+        }
+        for held in std::mem::take(&mut self.held) {
+            self.emit(held.exchange, &held.ends, host);
+        }
+    }
+
+    /// Makes the span of an exchange if its two messages are over.
+    pub(super) fn finish_if_over(&mut self, slot: Slot, key: usize, host: &mut impl Host) {
+        if !self.exchanges[key].is_over() {
+            return;
+        }
+        if let Some(connection) = self.table.get_mut(slot)
+            && let Some(exchange) = connection.open.remove(&mut self.exchanges, key)
+        {
+            let ends = connection.ends;
+            self.over(exchange, ends, host);
+        }
+    }
+
+    fn over(&mut self, exchange: Exchange, ends: Ends, host: &mut impl Host) {
+        self.forget(&exchange);
+        if !exchange.is_worth_a_span() {
+            self.traces.release(exchange.node);
+        } else if self.traces.resolve(exchange.node, self.now).is_some() {
+            self.emit(exchange, &ends, host);
+        } else if self.held.len() < MAX_HELD {
+            self.held.push(Held { exchange, ends });
+        } else {
+            self.counts.limits.held += 1;
+            self.emit(exchange, &ends, host);
+        }
+    }
+
+    /// Nobody serves it any more.
+    fn forget(&mut self, exchange: &Exchange) {
+        if let Some(executor) = exchange.executor {
+            let process = self.processes.get_mut(&exchange.pid);
+            let habits = process.map(|process| &mut process.habits);
+            self.executors.ended(habits, executor);
+        }
+    }
+
+    /// Spans whose trace became final, or has to be by now.
+    pub(super) fn release_held(&mut self, host: &mut impl Host) {
+        let mut at = 0;
+        while at < self.held.len() {
+            let node = self.held[at].exchange.node;
+            if self.traces.resolve(node, self.now).is_some() {
+                let held = self.held.swap_remove(at);
+                self.emit(held.exchange, &held.ends, host);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    /// A client's request came to be known: perhaps the server's exchange is over already.
+    pub(super) fn meet_held(&mut self, client: usize, ends: &Ends, position: u64) {
+        let client = &self.exchanges[client];
+        for Held {
+            exchange,
+            ends: server,
+        } in &mut self.held
+        {
+            if exchange.kind != client.kind
+                && exchange
+                    .position
+                    .is_some_and(|received| Ends::same_byte(ends, position, server, received))
+            {
+                if self.traces.join(exchange.node, client.node) {
+                    exchange.parent = Some((client.span_id, ParentSource::Connection));
+                }
+                return;
+            }
+        }
+    }
+
+    fn emit(&mut self, exchange: Exchange, ends: &Ends, host: &mut impl Host) {
+        let trace = self.traces.resolve_now(exchange.node);
+        let (trace_id, sampled, trace_state) = (trace.id, trace.sampled, trace.state.clone());
+        self.traces.release(exchange.node);
+        let times = exchange.stamps.times(exchange.kind, exchange.to_unix);
+        host.span(Span {
+            resource: exchange.resource,
+            kind: exchange.kind,
+            trace_id,
+            span_id: exchange.span_id,
+            parent: exchange.parent,
+            trace_state,
+            sampled,
+            format: exchange.format,
+            start_ns: times.start,
+            end_ns: times.end,
+            instants: times.instants,
+            addresses: ends.addresses,
+            request: exchange.request.head,
+            response: exchange.response.head,
+            request_sizes: exchange.request.sizes,
+            response_sizes: exchange.response.sizes,
+            incomplete: exchange.incomplete,
+        });
+    }
+}

@@ -1,0 +1,306 @@
+//! Who caused it, from who did it: a request written by a thread that is serving exactly one exchange
+//! belongs to that exchange.
+//!
+//! That holds where a thread (or goroutine) serves one exchange from its read to its answer before it
+//! turns to the next: Apache, Python's and Java's threaded servers, PHP, Ruby. It does not hold for
+//! event loops and for runtimes that move tasks between threads. Nothing tells them apart in advance,
+//! so the process itself is watched, and the first sign ends this evidence for it, for good:
+//!
+//! * a thread that reads a request while it serves one of another connection (an event loop);
+//! * an exchange answered by another thread than the one that read it (handed over, migrated);
+//! * a Go program whose goroutine is not known: goroutines migrate.
+//!
+//! While other threads serve at the same time, a process must first have shown [`PROOF`] exchanges
+//! that went well. Bias: no parent rather than a wrong one.
+
+use hashbrown::HashMap;
+
+use super::trace::NodeKey;
+use crate::context::SpanId;
+use crate::event::{ConnectionId, Task};
+
+/// Exchanges that ran beside others and were each read and answered by one thread, before threads are
+/// believed beside others. A runtime that moves tasks does so within a handful under any load.
+const PROOF: u32 = 32;
+
+/// What runs a handler: a goroutine where it is known, else a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Executor {
+    pid: u32,
+    goroutine: bool,
+    id: u64,
+}
+
+/// What is known of a process' way to run its handlers.
+#[derive(Clone, Copy, Debug)]
+pub struct Habits {
+    /// Written in Go: a thread says nothing.
+    go: bool,
+    /// It never showed one of the signs.
+    told_by_executor: bool,
+    /// Exchanges in flight.
+    in_flight: u32,
+    /// See [`PROOF`].
+    proven: u32,
+}
+
+impl Habits {
+    /// Of a process that just began its program.
+    pub fn new(go: bool) -> Habits {
+        Habits {
+            go,
+            told_by_executor: true,
+            in_flight: 0,
+            proven: 0,
+        }
+    }
+
+    fn executor(&self, task: Task) -> Option<Executor> {
+        if !self.told_by_executor || (self.go && task.goid == 0) {
+            return None;
+        }
+        Some(Executor {
+            pid: task.pid,
+            goroutine: task.goid != 0,
+            id: if task.goid != 0 {
+                task.goid
+            } else {
+                u64::from(task.tid)
+            },
+        })
+    }
+}
+
+/// What an executor is serving.
+#[derive(Debug)]
+struct Serving {
+    connection: ConnectionId,
+    span: SpanId,
+    node: NodeKey,
+    /// Exchanges of that connection in its hands.
+    count: u32,
+    /// No other was in its hands since this one was read.
+    alone: bool,
+}
+
+/// What every executor is serving now.
+#[derive(Debug, Default)]
+pub struct Executors {
+    serving: HashMap<Executor, Serving, foldhash::fast::RandomState>,
+}
+
+impl Executors {
+    /// A server's exchange: `task` read the request's first byte. Keep what is returned, and give it
+    /// to [`Executors::answered`] and [`Executors::ended`].
+    pub fn began(
+        &mut self,
+        habits: &mut Habits,
+        task: Task,
+        connection: ConnectionId,
+        span: SpanId,
+        node: NodeKey,
+    ) -> Option<Executor> {
+        let executor = habits.executor(task)?;
+        match self.serving.entry(executor) {
+            hashbrown::hash_map::Entry::Vacant(free) => {
+                free.insert(Serving {
+                    connection,
+                    span,
+                    node,
+                    count: 1,
+                    alone: true,
+                });
+            }
+            // Pipelined: it will serve them one after the other, but which one it serves is unknown.
+            hashbrown::hash_map::Entry::Occupied(mut busy)
+                if busy.get().connection == connection =>
+            {
+                let serving = busy.get_mut();
+                serving.alone = false;
+                serving.count += 1;
+            }
+            hashbrown::hash_map::Entry::Occupied(_) => {
+                habits.told_by_executor = false;
+                return None;
+            }
+        }
+        habits.in_flight += 1;
+        Some(executor)
+    }
+
+    /// `task` wrote the first byte of the answer.
+    pub fn answered(&self, habits: &mut Habits, reader: Executor, task: Task) {
+        match habits.executor(task) {
+            Some(writer) if writer == reader => {
+                if habits.in_flight > 1 {
+                    habits.proven = habits.proven.saturating_add(1);
+                }
+            }
+            _ => habits.told_by_executor = false,
+        }
+    }
+
+    /// The exchange is over, answered or not.
+    pub fn ended(&mut self, habits: Option<&mut Habits>, reader: Executor) {
+        if let Some(habits) = habits {
+            habits.in_flight = habits.in_flight.saturating_sub(1);
+        }
+        if let hashbrown::hash_map::Entry::Occupied(mut busy) = self.serving.entry(reader) {
+            busy.get_mut().count -= 1;
+            if busy.get().count == 0 {
+                busy.remove();
+            }
+        }
+    }
+
+    /// Nobody serves anything.
+    #[cfg(test)]
+    pub fn is_idle(&self) -> bool {
+        self.serving.is_empty()
+    }
+
+    /// The exchange for which `task` does what it does now, if that is certain.
+    pub fn cause(&self, habits: &Habits, task: Task) -> Option<(SpanId, NodeKey)> {
+        let executor = habits.executor(task)?;
+        let serving = self.serving.get(&executor)?;
+        let believed = habits.in_flight <= 1 || habits.proven >= PROOF;
+        (serving.alone && believed).then_some((serving.span, serving.node))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::TraceId;
+    use crate::span::trace::Traces;
+
+    struct Bed {
+        executors: Executors,
+        traces: Traces,
+        spans: u8,
+    }
+
+    impl Bed {
+        fn new() -> Bed {
+            Bed {
+                executors: Executors::default(),
+                traces: Traces::default(),
+                spans: 0,
+            }
+        }
+
+        fn read(
+            &mut self,
+            habits: &mut Habits,
+            tid: u32,
+            connection: u64,
+        ) -> (Option<Executor>, SpanId) {
+            self.spans += 1;
+            let span = SpanId([self.spans; 8]);
+            let node = self.traces.begin(TraceId([1; 16]));
+            let executor =
+                self.executors
+                    .began(habits, task(tid), ConnectionId(connection), span, node);
+            (executor, span)
+        }
+
+        fn cause(&self, habits: &Habits, tid: u32) -> Option<SpanId> {
+            self.executors
+                .cause(habits, task(tid))
+                .map(|(span, _)| span)
+        }
+    }
+
+    fn task(tid: u32) -> Task {
+        Task {
+            pid: 100,
+            tid,
+            goid: 0,
+        }
+    }
+
+    #[test]
+    fn a_thread_that_serves_one_exchange_tells_it() {
+        let (mut bed, mut habits) = (Bed::new(), Habits::new(false));
+        let (executor, span) = bed.read(&mut habits, 1, 10);
+        assert_eq!(bed.cause(&habits, 1), Some(span));
+        assert_eq!(bed.cause(&habits, 2), None, "another thread serves nothing");
+        bed.executors
+            .answered(&mut habits, executor.unwrap(), task(1));
+        bed.executors.ended(Some(&mut habits), executor.unwrap());
+        assert_eq!(bed.cause(&habits, 1), None, "it serves nothing any more");
+    }
+
+    #[test]
+    fn an_event_loop_tells_nothing_ever_again() {
+        let (mut bed, mut habits) = (Bed::new(), Habits::new(false));
+        let (first, _) = bed.read(&mut habits, 1, 10);
+        let (second, _) = bed.read(&mut habits, 1, 11);
+        assert_eq!((bed.cause(&habits, 1), second), (None, None));
+        bed.executors.ended(Some(&mut habits), first.unwrap());
+        bed.read(&mut habits, 1, 12);
+        assert_eq!(bed.cause(&habits, 1), None);
+    }
+
+    #[test]
+    fn an_exchange_handed_over_ends_the_evidence() {
+        let (mut bed, mut habits) = (Bed::new(), Habits::new(false));
+        let (executor, _) = bed.read(&mut habits, 1, 10);
+        bed.executors
+            .answered(&mut habits, executor.unwrap(), task(2));
+        bed.executors.ended(Some(&mut habits), executor.unwrap());
+        bed.read(&mut habits, 1, 10);
+        assert_eq!(bed.cause(&habits, 1), None);
+    }
+
+    #[test]
+    fn pipelined_exchanges_are_not_told_apart_but_later_ones_are() {
+        let (mut bed, mut habits) = (Bed::new(), Habits::new(false));
+        let (first, _) = bed.read(&mut habits, 1, 10);
+        let (second, _) = bed.read(&mut habits, 1, 10);
+        assert_eq!(bed.cause(&habits, 1), None);
+        bed.executors.ended(Some(&mut habits), first.unwrap());
+        assert_eq!(bed.cause(&habits, 1), None, "the other ran beside it");
+        bed.executors.ended(Some(&mut habits), second.unwrap());
+        let (_, span) = bed.read(&mut habits, 1, 10);
+        assert_eq!(bed.cause(&habits, 1), Some(span));
+    }
+
+    #[test]
+    fn beside_other_threads_a_process_must_have_proven_itself() {
+        let (mut bed, mut habits) = (Bed::new(), Habits::new(false));
+        let (beside, _) = bed.read(&mut habits, 1, 10);
+        for _ in 0..PROOF {
+            let (executor, _) = bed.read(&mut habits, 2, 11);
+            assert_eq!(bed.cause(&habits, 2), None);
+            bed.executors
+                .answered(&mut habits, executor.unwrap(), task(2));
+            bed.executors.ended(Some(&mut habits), executor.unwrap());
+        }
+        let (_, span) = bed.read(&mut habits, 2, 11);
+        assert_eq!(bed.cause(&habits, 2), Some(span));
+        bed.executors.ended(Some(&mut habits), beside.unwrap());
+    }
+
+    #[test]
+    fn a_goroutine_tells_and_a_go_programs_thread_does_not() {
+        let (mut bed, mut habits) = (Bed::new(), Habits::new(true));
+        assert_eq!(bed.read(&mut habits, 1, 10).0, None);
+        let goroutine = |goid| Task {
+            pid: 100,
+            tid: 1,
+            goid,
+        };
+        let node = bed.traces.begin(TraceId([1; 16]));
+        let span = SpanId([9; 8]);
+        bed.executors
+            .began(&mut habits, goroutine(7), ConnectionId(11), span, node);
+        assert_eq!(
+            bed.executors
+                .cause(&habits, goroutine(7))
+                .map(|(span, _)| span),
+            Some(span)
+        );
+        assert_eq!(bed.executors.cause(&habits, goroutine(8)), None);
+    }
+}

@@ -1,0 +1,79 @@
+//! Bounds: what full tables turn away, and that memory does not grow.
+
+use super::*;
+use crate::span::connection::{IDLE_LIMIT, MAX_CONNECTIONS};
+
+#[test]
+fn a_full_table_lets_the_idlest_go() {
+    let mut bed = Bed::new();
+    for id in 0..MAX_CONNECTIONS as u64 {
+        bed.event(Event::Connection(Connection {
+            connection: ConnectionId(id),
+            pid: 1,
+            role: Role::Accepted,
+            addresses: None,
+            midway: false,
+            sequence: (0, 0),
+            connect_ns: None,
+        }));
+        // All but the first hundred show a sign of life.
+        let now = if id < 100 { 1 } else { 1000 };
+        bed.received(on(id), (now, now), b"GET /a HTTP/1.1\r\n");
+    }
+    assert_eq!(bed.tracker.counts().limits.connections_evicted, 0);
+    bed.received(on(1), (1001, 1001), b"Host: a\r\n\r\n");
+    bed.received(on(u64::MAX), (1002, 1002), &get("/new"));
+    bed.sent(on(u64::MAX), (1003, 1003), OK);
+    assert_eq!(path(&bed.span()), "/new");
+    bed.sent(on(1), (1004, 1004), OK);
+    assert_eq!(path(&bed.span()), "/a", "it was not idle");
+    let counts = bed.tracker.counts();
+    assert_eq!(
+        counts.limits.connections_evicted,
+        MAX_CONNECTIONS as u64 / 16
+    );
+    let (_, _, incomplete) = bed.messages();
+    assert_eq!(
+        incomplete,
+        [(Incomplete::Evicted, counts.limits.connections_evicted)]
+    );
+    bed.stop();
+    bed.assert_empty();
+}
+
+#[test]
+fn a_silent_connection_is_let_go() {
+    let mut bed = Bed::new();
+    bed.accepted(1);
+    bed.accepted(2);
+    bed.received(on(1), (100, 110), &get("/a"));
+    bed.received(on(2), (100, IDLE_LIMIT), &get("/b"));
+    bed.tick(IDLE_LIMIT + 1_000);
+    bed.tracker.sweep(&mut bed.out);
+    let span = bed.span();
+    assert_eq!(
+        (path(&span), span.incomplete),
+        ("/a".to_owned(), Some(Incomplete::Evicted))
+    );
+    assert_eq!(bed.tracker.counts().limits.connections_idle, 1);
+}
+
+#[test]
+fn requests_without_answers_are_followed_up_to_a_bound() {
+    let mut bed = Bed::new();
+    bed.accepted(1);
+    for n in 0..3000 {
+        bed.received(on(1), (n, n), &get("/x"));
+    }
+    assert!(bed.tracker.exchanges.len() <= 1024);
+    for n in 0..3000 {
+        bed.sent(on(1), (5000 + n, 5000 + n), OK);
+    }
+    bed.received(on(1), (9000, 9000), &get("/after"));
+    bed.sent(on(1), (9001, 9001), OK);
+    let spans = bed.spans();
+    assert_eq!(path(spans.last().unwrap()), "/after");
+    assert!(bed.tracker.counts().limits.exchanges > 0 || spans.len() == 3001);
+    bed.stop();
+    bed.assert_empty();
+}

@@ -1,0 +1,267 @@
+//! Which trace an exchange belongs to, when its parent may come to be known after it.
+//!
+//! Every exchange has a [`Node`]; a node whose parent is an exchange of ours points `up` to it, and
+//! the trace is that of the node at the top. So when the top learns its trace, all below it do.
+//!
+//! The two ends of a connection report on different processors: the server's record of a request may
+//! reach us before the client's. A server's node therefore stays *open* for a moment
+//! ([`Traces::await_parent`]): until then nothing below it is told its trace, and a span that asks
+//! waits. After that moment the answer is final, and a parent that comes later is refused: one trace
+//! is never split or renamed once it was told.
+
+use slab::Slab;
+
+use crate::context::{Context, TraceId};
+
+/// Names a node; valid until [`Traces::release`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeKey(usize);
+
+/// What the spans of one trace have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// Its id.
+    pub id: TraceId,
+    /// Whether whoever began it records it.
+    pub sampled: bool,
+    /// W3C `tracestate`.
+    pub state: String,
+}
+
+#[derive(Debug)]
+struct Node {
+    trace: Trace,
+    /// The message carried `trace`.
+    propagated: bool,
+    /// Somebody was told `trace`.
+    told: bool,
+    up: Option<NodeKey>,
+    /// The exchange itself, and the nodes right below.
+    holders: u32,
+    /// Boot-time ns until when a parent may still come.
+    open_until: u64,
+}
+
+/// Longest chain of services on one host that shares a trace through us; beyond, and if records were
+/// ever to contradict each other in a circle, the chain is cut.
+const DEEPEST: usize = 64;
+
+/// The nodes of all exchanges in flight, and of those above them.
+#[derive(Debug, Default)]
+pub struct Traces {
+    nodes: Slab<Node>,
+}
+
+impl Traces {
+    /// A trace of its own for an exchange that begins.
+    pub fn begin(&mut self, id: TraceId) -> NodeKey {
+        NodeKey(self.nodes.insert(Node {
+            trace: Trace {
+                id,
+                sampled: true,
+                state: String::new(),
+            },
+            propagated: false,
+            told: false,
+            up: None,
+            holders: 1,
+            open_until: 0,
+        }))
+    }
+
+    /// The message carries its trace: nothing else decides.
+    pub fn propagated(&mut self, key: NodeKey, context: &Context) {
+        let Some(node) = self.nodes.get_mut(key.0) else {
+            return;
+        };
+        node.trace = Trace {
+            id: context.trace_id,
+            sampled: context.sampled,
+            state: context.trace_state.clone(),
+        };
+        node.propagated = true;
+        if let Some(up) = node.up.take() {
+            self.release(up);
+        }
+    }
+
+    /// Puts `key`, which has nothing above it, below `parent`. False: they are in two traces, and that
+    /// of `key` was told to others or came with its message.
+    #[must_use]
+    pub fn join(&mut self, key: NodeKey, parent: NodeKey) -> bool {
+        let Some(node) = self.nodes.get(key.0) else {
+            return false;
+        };
+        if node.up.is_some() || key == parent {
+            return false;
+        }
+        let fixed = node.told || node.propagated;
+        if fixed && node.trace.id != self.nodes[self.top(parent).0].trace.id {
+            return false;
+        }
+        let Some(above) = self.nodes.get_mut(parent.0) else {
+            return false;
+        };
+        above.holders += 1;
+        let node = &mut self.nodes[key.0];
+        node.up = Some(parent);
+        node.open_until = 0;
+        true
+    }
+
+    /// A parent may come until `until` (boot-time ns).
+    pub fn await_parent(&mut self, key: NodeKey, until: u64) {
+        if let Some(node) = self.nodes.get_mut(key.0) {
+            node.open_until = until;
+        }
+    }
+
+    /// The trace, final from now on; None while a parent may come. Those below a message that carries
+    /// its trace need not wait: its parent, if one comes, is in the same trace.
+    pub fn resolve(&mut self, key: NodeKey, now: u64) -> Option<&Trace> {
+        let top = self.top(key);
+        let node = &mut self.nodes[top.0];
+        let final_already = node.propagated && top != key;
+        if now <= node.open_until && !final_already {
+            return None;
+        }
+        node.told = true;
+        Some(&node.trace)
+    }
+
+    /// The trace as known by now, and final: for whoever cannot wait.
+    pub fn resolve_now(&mut self, key: NodeKey) -> &Trace {
+        let top = self.top(key);
+        let node = &mut self.nodes[top.0];
+        node.told = true;
+        &node.trace
+    }
+
+    /// The exchange of that node is over and its span made. Nodes above it that nobody else holds go
+    /// with it.
+    pub fn release(&mut self, key: NodeKey) {
+        let mut next = Some(key);
+        while let Some(key) = next {
+            let Some(node) = self.nodes.get_mut(key.0) else {
+                return;
+            };
+            node.holders -= 1;
+            if node.holders > 0 {
+                return;
+            }
+            next = self.nodes.remove(key.0).up;
+        }
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    fn top(&self, key: NodeKey) -> NodeKey {
+        let mut top = key;
+        for _ in 0..DEEPEST {
+            match self.nodes.get(top.0).and_then(|node| node.up) {
+                Some(up) => top = up,
+                None => break,
+            }
+        }
+        top
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::{Format, SpanId};
+
+    fn id(n: u8) -> TraceId {
+        TraceId([n; 16])
+    }
+
+    fn context(n: u8) -> Context {
+        Context {
+            trace_id: id(n),
+            span_id: SpanId([9; 8]),
+            sampled: false,
+            trace_state: "a=b".to_owned(),
+            format: Format::W3c,
+        }
+    }
+
+    #[test]
+    fn those_below_are_in_the_trace_of_the_top() {
+        let mut traces = Traces::default();
+        let (top, middle, low) = (
+            traces.begin(id(1)),
+            traces.begin(id(2)),
+            traces.begin(id(3)),
+        );
+        assert!(traces.join(low, middle));
+        assert!(traces.join(middle, top));
+        traces.propagated(top, &context(7));
+        let trace = traces.resolve(low, 1).unwrap();
+        assert_eq!(
+            (trace.id, trace.sampled, trace.state.as_str()),
+            (id(7), false, "a=b")
+        );
+        // The middle's own exchange ends first, and its node stays for the one below.
+        traces.release(middle);
+        traces.release(top);
+        assert_eq!(traces.resolve_now(low).id, id(7));
+        traces.release(low);
+        assert_eq!(traces.len(), 0);
+    }
+
+    #[test]
+    fn who_asks_while_a_parent_may_come_waits() {
+        let mut traces = Traces::default();
+        let (server, call, client) = (
+            traces.begin(id(1)),
+            traces.begin(id(2)),
+            traces.begin(id(3)),
+        );
+        traces.await_parent(server, 100);
+        assert!(traces.join(call, server));
+        assert!(traces.resolve(call, 50).is_none());
+        assert!(traces.join(server, client));
+        assert_eq!(traces.resolve(call, 61).unwrap().id, id(3));
+    }
+
+    #[test]
+    fn a_trace_once_told_is_not_renamed() {
+        let mut traces = Traces::default();
+        let (server, call, client) = (
+            traces.begin(id(1)),
+            traces.begin(id(2)),
+            traces.begin(id(3)),
+        );
+        traces.await_parent(server, 100);
+        assert!(traces.join(call, server));
+        assert_eq!(traces.resolve(call, 101).unwrap().id, id(1));
+        assert!(!traces.join(server, client));
+        assert_eq!(traces.resolve(call, 102).unwrap().id, id(1));
+    }
+
+    #[test]
+    fn a_message_that_carries_another_trace_is_not_joined() {
+        let mut traces = Traces::default();
+        let (server, client) = (traces.begin(id(1)), traces.begin(id(2)));
+        traces.propagated(server, &context(7));
+        assert!(!traces.join(server, client));
+        traces.propagated(client, &context(7));
+        assert!(traces.join(server, client));
+    }
+
+    #[test]
+    fn a_propagated_context_beats_what_was_above() {
+        let mut traces = Traces::default();
+        let (server, call) = (traces.begin(id(1)), traces.begin(id(2)));
+        assert!(traces.join(call, server));
+        traces.propagated(call, &context(7));
+        assert_eq!(traces.resolve(call, 1).unwrap().id, id(7));
+        traces.release(server);
+        assert_eq!(traces.len(), 1);
+    }
+}

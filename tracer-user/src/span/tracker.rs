@@ -1,0 +1,514 @@
+//! From socket events to spans: the one who knows all parts.
+//!
+//! [`Tracker::event`] takes what the kernel saw, in the order of the ring. What flows through a
+//! connection becomes messages ([`super::feed`]); each message event finds its exchange and leaves
+//! its mark there; an exchange whose two messages are over becomes a span. The rest of the work, ending
+//! connections and holding spans back whose trace is not final, is in [`super::finish`].
+//!
+//! Nothing is allocated per event, and a connection is looked up once per event.
+
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+use slab::Slab;
+
+use super::connection::{Ends, Found, IDLE_LIMIT, Slot, Table};
+use super::exchange::{Exchange, Message, MessageCounts};
+use super::feed::{At, Batch, Detected};
+use super::finish::Held;
+use super::ids::Ids;
+use super::parent::{Executors, Habits};
+use super::stage::Stamps;
+use super::trace::Traces;
+use super::{Kind, ParentSource, Span};
+use crate::context;
+use crate::event::{self, ConnectionId, Event, ProcessChange, Role};
+use crate::protocol::{self, ExchangeId, Incomplete, Side, Sizes};
+use crate::resource::SharedResource;
+
+/// Exchanges open on one connection. Pipelining clients keep some tens (a load generator, hundreds)
+/// in flight; the heads of this many may take 4 MiB and more.
+const MAX_OPEN: usize = 1024;
+
+/// Exchanges open at all: ten thousand slow requests are normal for a long-polling server, and the
+/// heads of this many take some 50 MB.
+const MAX_EXCHANGES: usize = 65_536;
+
+/// Processes known at once: Linux's default for the highest process id.
+const MAX_PROCESSES: usize = 32_768;
+
+/// How long a server's exchange may wait for the record of the client that began it, boot-time ns.
+/// The two are microseconds apart, but for a client that was put aside by the scheduler in between;
+/// on a host with more to do than processors that is some time slices of a few ms.
+const PEER_GRACE: u64 = 200_000_000;
+
+/// What the tracker gives to, and asks of, the one who runs it.
+pub trait Host {
+    /// An exchange is over.
+    fn span(&mut self, span: Span);
+
+    /// This connection carries nothing (more) that we know: the kernel may stop copying it.
+    fn ignore(&mut self, connection: ConnectionId);
+
+    /// What a process is; asked once per process and program.
+    fn describe(&mut self, pid: u32) -> Program;
+}
+
+/// A process, as [`Host::describe`] tells of it.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// What it is called.
+    pub resource: SharedResource,
+    /// Whether it is a Go program, see [`crate::resource::is_go`].
+    pub go: bool,
+}
+
+/// What bounds turned away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections put out of a full table.
+    pub connections_evicted: u64,
+    /// Connections that were silent for too long.
+    pub connections_idle: u64,
+    /// Exchanges not followed, as too many were open.
+    pub exchanges: u64,
+    /// Spans that could not wait for their trace to be final.
+    pub held: u64,
+    /// Processes forgotten, as too many were known.
+    pub processes: u64,
+}
+
+/// What the tracker counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrackerCounts {
+    /// Transfers that arrived.
+    pub delivered: u64,
+    /// Requests and responses.
+    pub messages: MessageCounts,
+    /// Connections followed.
+    pub connections: u64,
+    /// Connections given up.
+    pub ignored: u64,
+    /// Propagated contexts that were read.
+    pub contexts: u64,
+    /// Propagated contexts that were malformed.
+    pub malformed_contexts: u64,
+    /// What bounds turned away.
+    pub limits: Limits,
+}
+
+/// A traced process.
+pub(super) struct Process {
+    pub resource: SharedResource,
+    pub habits: Habits,
+}
+
+/// Makes spans from socket events.
+#[derive(Default)]
+pub struct Tracker {
+    pub(super) table: Table,
+    pub(super) exchanges: Slab<Exchange>,
+    pub(super) traces: Traces,
+    pub(super) executors: Executors,
+    pub(super) processes: HashMap<u32, Process, foldhash::fast::RandomState>,
+    pub(super) held: Vec<Held>,
+    pub(super) counts: TrackerCounts,
+    /// The latest instant seen, boot-time ns.
+    pub(super) now: u64,
+    ids: Ids,
+    to_unix: i64,
+    /// A traced process has opened a connection: the other end of one may be traced as well.
+    clients_seen: bool,
+    /// Kept for their memory.
+    pub(super) batch: Batch,
+}
+
+impl Tracker {
+    /// Without connections. `to_unix` is added to boot-time ns to get unix ns
+    /// ([`super::boot_to_unix`]).
+    pub fn new(to_unix: i64) -> Tracker {
+        Tracker {
+            to_unix,
+            ..Tracker::default()
+        }
+    }
+
+    /// From now on exchanges begin by this clock; those in flight keep theirs, so that a clock that is
+    /// set does not bend a span.
+    pub fn set_clock(&mut self, to_unix: i64) {
+        self.to_unix = to_unix;
+    }
+
+    /// Takes the next thing the kernel saw.
+    pub fn event(&mut self, event: &Event<'_>, host: &mut impl Host) {
+        match event {
+            Event::Transfer(transfer) => self.transfer(transfer, host),
+            Event::Connection(connection) => self.connection(connection, host),
+            Event::Ended(ended) => self.ended(ended, host),
+            Event::Process(process) => self.process(process),
+            Event::Listening { .. } => {}
+        }
+    }
+
+    /// Time passed: `now` in boot-time ns. Call about every 100 ms.
+    pub fn tick(&mut self, now: u64, host: &mut impl Host) {
+        self.now = self.now.max(now);
+        self.release_held(host);
+    }
+
+    /// Looks for connections that were silent for too long: a walk over all. Call every minute or so.
+    pub fn sweep(&mut self, host: &mut impl Host) {
+        for slot in self.table.idle_since(self.now.saturating_sub(IDLE_LIMIT)) {
+            self.counts.limits.connections_idle += 1;
+            self.close(slot, Incomplete::Evicted, self.now, host);
+        }
+    }
+
+    /// What was counted so far.
+    pub fn counts(&self) -> TrackerCounts {
+        TrackerCounts {
+            connections: self.table.seen,
+            ignored: self.table.given_up,
+            ..self.counts
+        }
+    }
+
+    fn connection(&mut self, record: &event::Connection, host: &mut impl Host) {
+        self.clients_seen |= record.role == Role::Connected;
+        // One that is known by this name has ended, and the record of it was lost.
+        if let Some(slot) = self.table.followed(record.connection) {
+            self.close(slot, Incomplete::LostEvents, self.now, host);
+        }
+        self.table.forget_ignored(record.connection);
+        let slot = self.follow(record.connection, host);
+        self.table.describe(slot, record);
+    }
+
+    /// Puts a new connection into the table, others out if it is full.
+    fn follow(&mut self, id: ConnectionId, host: &mut impl Host) -> Slot {
+        if self.table.is_full() {
+            for slot in self.table.idlest() {
+                self.counts.limits.connections_evicted += 1;
+                self.close(slot, Incomplete::Evicted, self.now, host);
+            }
+        }
+        self.table.insert(id, self.now)
+    }
+
+    fn transfer(&mut self, transfer: &event::Transfer<'_>, host: &mut impl Host) {
+        self.counts.delivered += u64::from(transfer.last_piece);
+        self.now = self.now.max(transfer.end_ns);
+        let slot = match self.table.find(transfer.connection) {
+            Found::Followed(slot) => slot,
+            Found::Ignored => return,
+            Found::Unknown => self.follow(transfer.connection, host),
+        };
+        let Some(connection) = self.table.get_mut(slot) else {
+            return;
+        };
+        connection.touched = self.now;
+        if !connection.feed.is_known() {
+            match connection.feed.detect(transfer) {
+                Detected::Undecided => return,
+                Detected::NotOurs => return self.give_up(slot, host),
+                Detected::Ours(detector) => {
+                    for held in detector.held() {
+                        self.carry(slot, &held, host);
+                    }
+                }
+            }
+        }
+        self.carry(slot, transfer, host);
+    }
+
+    /// A transfer of a connection whose protocol is known.
+    fn carry(&mut self, slot: Slot, transfer: &event::Transfer<'_>, host: &mut impl Host) {
+        let Some(connection) = self.table.get_mut(slot) else {
+            return;
+        };
+        let mut batch = std::mem::take(&mut self.batch);
+        let at = connection.feed.carry(transfer, &mut batch);
+        self.take_batch(slot, batch, &at, host);
+    }
+
+    /// Applies what a feed brought about, and gives up a connection that goes on as something else.
+    pub(super) fn take_batch(
+        &mut self,
+        slot: Slot,
+        mut batch: Batch,
+        at: &At,
+        host: &mut impl Host,
+    ) {
+        let mut positions = batch.positions.drain(..);
+        let mut opaque = false;
+        for event in batch.events.drain(..) {
+            opaque |= matches!(event, protocol::Event::Opaque);
+            self.message(slot, event, at, &mut positions, host);
+        }
+        drop(positions);
+        self.batch = batch;
+        if opaque {
+            self.give_up(slot, host);
+        }
+    }
+
+    fn process(&mut self, process: &event::Process) {
+        match process.what {
+            // A child is described when it serves, and a program when it runs.
+            ProcessChange::Forked { .. } => {}
+            ProcessChange::Execed | ProcessChange::Exited => {
+                self.processes.remove(&process.pid);
+            }
+        }
+    }
+
+    /// Something happened in the life of an exchange.
+    fn message(
+        &mut self,
+        slot: Slot,
+        event: protocol::Event,
+        at: &At,
+        positions: &mut impl Iterator<Item = u64>,
+        host: &mut impl Host,
+    ) {
+        use protocol::Event as E;
+        match event {
+            E::RequestStarted(id) => {
+                self.request_started(slot, id, at, positions.next(), host);
+            }
+            E::RequestHead(id, head) => {
+                let extraction = context::extract(&head);
+                self.counts.malformed_contexts += u64::from(extraction.malformed);
+                let Some((key, exchange)) = self.find(slot, id) else {
+                    return;
+                };
+                exchange.request.head = Some(head);
+                exchange.stamps.request.head = at.moment(Side::Request).end;
+                if let Some(context) = extraction.context {
+                    exchange.parent = Some((context.span_id, ParentSource::Propagated));
+                    exchange.format = Some(context.format);
+                    let node = exchange.node;
+                    self.traces.propagated(node, &context);
+                    self.counts.contexts += 1;
+                }
+                self.meet(slot, key);
+            }
+            E::RequestEnded(id, sizes) => {
+                self.ended_message(slot, id, Side::Request, sizes, at, host)
+            }
+            E::ResponseStarted(id) => {
+                let counts = &mut self.counts.messages;
+                let Some(key) = find_key(&self.table, &self.exchanges, slot, id) else {
+                    return;
+                };
+                let exchange = &mut self.exchanges[key];
+                exchange.response.start(counts);
+                exchange.stamps.response.first = at.moment(Side::Response);
+                if let (Some(reader), Some(writer)) = (exchange.executor, at.task)
+                    && let Some(process) = self.processes.get_mut(&exchange.pid)
+                {
+                    self.executors.answered(&mut process.habits, reader, writer);
+                }
+            }
+            E::ResponseInterim(id) => {
+                if let Some((_, exchange)) = self.find(slot, id) {
+                    exchange.response.was_interim();
+                    exchange.stamps.response = Default::default();
+                }
+            }
+            E::ResponseHead(id, head) => {
+                if let Some((_, exchange)) = self.find(slot, id) {
+                    exchange.response.head = Some(head);
+                    exchange.stamps.response.head = at.moment(Side::Response).end;
+                }
+            }
+            E::ResponseEnded(id, sizes) => {
+                self.ended_message(slot, id, Side::Response, sizes, at, host);
+            }
+            E::Incomplete {
+                exchange: id,
+                side,
+                reason,
+            } => {
+                let key = id.and_then(|id| find_key(&self.table, &self.exchanges, slot, id));
+                match key {
+                    Some(key) => {
+                        let exchange = &mut self.exchanges[key];
+                        if !exchange.response.is_over() {
+                            exchange.stamps.closed = at.closed;
+                        }
+                        exchange.cut(side, reason, &mut self.counts.messages);
+                        self.finish_if_over(slot, key, host);
+                    }
+                    None => self.counts.messages.passed(Err(reason)),
+                }
+            }
+            // The whole connection's: see the caller.
+            E::Opaque => {}
+        }
+    }
+
+    fn request_started(
+        &mut self,
+        slot: Slot,
+        id: ExchangeId,
+        at: &At,
+        position: Option<u64>,
+        host: &mut impl Host,
+    ) {
+        let (Some(connection), Some(task)) = (self.table.get_mut(slot), at.task) else {
+            return;
+        };
+        let Some(kind) = connection.feed.kind() else {
+            return;
+        };
+        if connection.open.len() >= MAX_OPEN || self.exchanges.len() >= MAX_EXCHANGES {
+            self.counts.limits.exchanges += 1;
+            return;
+        }
+        if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&task.pid) {
+            self.counts.limits.processes += self.processes.len() as u64;
+            self.processes.clear();
+        }
+        let process = match self.processes.entry(task.pid) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let Program { resource, go } = host.describe(task.pid);
+                let habits = Habits::new(go);
+                new.insert(Process { resource, habits })
+            }
+        };
+        let node = self.traces.begin(self.ids.trace());
+        let span_id = self.ids.span();
+        let (mut executor, mut parent) = (None, None);
+        match kind {
+            Kind::Server => {
+                executor =
+                    self.executors
+                        .began(&mut process.habits, task, connection.id, span_id, node);
+            }
+            Kind::Client => {
+                self.clients_seen = true;
+                if let Some((span, cause)) = self.executors.cause(&process.habits, task)
+                    && self.traces.join(node, cause)
+                {
+                    parent = Some((span, ParentSource::Execution));
+                }
+            }
+        }
+        let mut stamps = Stamps {
+            connect: connection.connect.take(),
+            ..Stamps::default()
+        };
+        stamps.request.first = at.moment(Side::Request);
+        let mut request = Message::default();
+        request.start(&mut self.counts.messages);
+        let exchange = Exchange {
+            id,
+            kind,
+            resource: process.resource.clone(),
+            pid: task.pid,
+            span_id,
+            node,
+            parent,
+            format: None,
+            position,
+            opening: !std::mem::replace(&mut connection.used, true),
+            executor,
+            to_unix: self.to_unix,
+            stamps,
+            request,
+            response: Message::default(),
+            incomplete: None,
+            next: None,
+        };
+        connection.open.push(&mut self.exchanges, exchange);
+    }
+
+    fn ended_message(
+        &mut self,
+        slot: Slot,
+        id: ExchangeId,
+        side: Side,
+        sizes: Sizes,
+        at: &At,
+        host: &mut impl Host,
+    ) {
+        let Some(key) = find_key(&self.table, &self.exchanges, slot, id) else {
+            self.counts.messages.passed(Ok(()));
+            return;
+        };
+        let exchange = &mut self.exchanges[key];
+        exchange.message(side).end(sizes, &mut self.counts.messages);
+        let end = at.moment(side).end;
+        match side {
+            Side::Request => exchange.stamps.request.last = end,
+            Side::Response => exchange.stamps.response.last = end,
+        }
+        self.finish_if_over(slot, key, host);
+    }
+
+    /// The head of a request is known: looks for the other end of the exchange.
+    fn meet(&mut self, slot: Slot, key: usize) {
+        let Some(connection) = self.table.get(slot) else {
+            return;
+        };
+        let exchange = &self.exchanges[key];
+        let Some(position) = exchange.position else {
+            return;
+        };
+        let ends = connection.ends;
+        if ends.addresses.is_none() {
+            return;
+        }
+        let other = connection
+            .peer
+            .and_then(|peer| self.table.get(peer))
+            .and_then(|peer| {
+                peer.open.keys(&self.exchanges).find(|&other| {
+                    let other = &self.exchanges[other];
+                    other.kind != exchange.kind
+                        && other.request.head.is_some()
+                        && other.position.is_some_and(|other| match exchange.kind {
+                            Kind::Server => Ends::same_byte(&peer.ends, other, &ends, position),
+                            Kind::Client => Ends::same_byte(&ends, position, &peer.ends, other),
+                        })
+                })
+            });
+        match (exchange.kind, other) {
+            (Kind::Server, Some(client)) => self.belongs_to(key, client),
+            (Kind::Client, Some(server)) => self.belongs_to(server, key),
+            (Kind::Server, None) => {
+                // Its record may be behind ours. That the other end is traced is known from its first
+                // exchange on.
+                if connection.peer.is_some() || (exchange.opening && self.clients_seen) {
+                    self.traces
+                        .await_parent(exchange.node, self.now + PEER_GRACE);
+                }
+            }
+            (Kind::Client, None) => self.meet_held(key, &ends, position),
+        }
+    }
+
+    /// The two ends of one exchange were found.
+    fn belongs_to(&mut self, server: usize, client: usize) {
+        let (span, node) = (self.exchanges[client].span_id, self.exchanges[client].node);
+        let server = &mut self.exchanges[server];
+        if self.traces.join(server.node, node) {
+            server.parent = Some((span, ParentSource::Connection));
+        }
+    }
+
+    fn find(&mut self, slot: Slot, id: ExchangeId) -> Option<(usize, &mut Exchange)> {
+        let key = find_key(&self.table, &self.exchanges, slot, id)?;
+        Some((key, &mut self.exchanges[key]))
+    }
+}
+
+fn find_key(
+    table: &Table,
+    exchanges: &Slab<Exchange>,
+    slot: Slot,
+    id: ExchangeId,
+) -> Option<usize> {
+    table.get(slot)?.open.find(exchanges, id)
+}
