@@ -9,6 +9,7 @@ use tests::agent::Agent;
 use tests::load::{self, Connection, Exchange, get};
 use tests::servers::{self, Kind, Server};
 use tests::sink::Sink;
+use tests::span::Value;
 use tests::{check, process, wait};
 
 use crate::common::{OK, Traced, listening_peer, plain_peer, traceparent};
@@ -25,6 +26,7 @@ pub fn tests() -> Vec<(&'static str, Test)> {
         ("attach_command_from_its_first_byte", command),
         ("attach_command_exit_codes", command_exit_codes),
         ("attach_by_port_and_exe_later", selected_later),
+        ("attach_all", all),
         ("attach_two_agents", two_agents),
         ("attach_ipv6_and_unix", ipv6_and_unix),
         ("attach_detach_leaves_nothing", leaves_nothing),
@@ -97,7 +99,7 @@ fn within_a_body(family: Family) {
         assert_eq!(
             span.text("tracer.incomplete"),
             "attached_midway",
-            "{span:#?}"
+            "{span:?}"
         );
     }
 }
@@ -253,6 +255,51 @@ fn selected_later(family: Family) {
     check::exact(&sink.spans(), &exchanges);
 }
 
+/// `--all`: whoever is there, whatever else goes on.
+fn all(family: Family) {
+    let sink = Sink::start();
+    let before = plain_peer();
+    let endpoint = sink.endpoint();
+    let agent = Agent::start([
+        "--all",
+        "--otlp-endpoint",
+        &endpoint,
+        "--probes",
+        family.name(),
+    ]);
+    let later = plain_peer();
+    let mut exchanges = load::run(before.address, 3, 100, |n| get(format!("/{n}")));
+    exchanges.extend(load::run(later.address, 3, 100, |n| get(format!("/{n}"))));
+    agent.stop();
+    // The clients are this process' threads, traced as well: each server span is the child of a
+    // client span, and that one is the child of what the message carries.
+    let (mut servers, clients) = (Vec::new(), sink.spans());
+    let pids = [before.pid(), later.pid()].map(|pid| Some(i64::from(pid)));
+    for mut span in clients
+        .iter()
+        .filter(|span| pids.contains(&span.pid()))
+        .cloned()
+    {
+        assert_eq!(span.text("tracer.parent.source"), "connection", "{span:?}");
+        let client = clients
+            .iter()
+            .find(|client| client.span_id == span.parent)
+            .unwrap_or_else(|| panic!("no client span of {span:?}"));
+        assert_eq!(
+            client.text("tracer.parent.source"),
+            "propagated",
+            "{client:?}"
+        );
+        // The rest must be as it is without the client span between.
+        span.parent.clone_from(&client.parent);
+        let source = Value::Text("propagated".into());
+        span.attributes
+            .insert("tracer.parent.source".into(), source);
+        servers.push(span);
+    }
+    check::exact(&servers, &exchanges);
+}
+
 /// Two agents on one process: both see everything, neither disturbs the other.
 fn two_agents(family: Family) {
     let server = Server::start(Kind::Nginx);
@@ -295,12 +342,12 @@ fn ipv6_and_unix(family: Family) {
         .partition(|span| span.trace_id == unix_trace);
     check::exact(&of_six, &exchanges);
     for span in &of_six {
-        assert_eq!(span.text("network.peer.address"), "::1", "{span:#?}");
-        assert_eq!(span.text("client.address"), "::1", "{span:#?}");
+        assert_eq!(span.text("network.peer.address"), "::1", "{span:?}");
+        assert_eq!(span.text("client.address"), "::1", "{span:?}");
     }
     assert_eq!(of_unix.len(), 3);
     for span in &of_unix {
-        assert_eq!(check::stages(span), Vec::<String>::new(), "{span:#?}");
+        assert_eq!(check::stages(span), Vec::<String>::new(), "{span:?}");
         assert_eq!(span.int("http.response.status_code"), Some(200));
         assert_eq!(span.int("network.peer.port"), None);
     }
@@ -398,13 +445,13 @@ fn target_killed(family: Family) {
         .partition(|span| span.trace_id == lost_trace);
     check::exact(&complete, &[whole]);
     let [cut] = &cut[..] else {
-        panic!("the exchange that was cut: {cut:#?}");
+        panic!("the exchange that was cut: {cut:?}");
     };
     assert_eq!(cut.text("url.path"), "/never");
     assert_eq!(
         cut.text("tracer.incomplete"),
         "connection_closed",
-        "{cut:#?}"
+        "{cut:?}"
     );
     assert_eq!(cut.int("http.response.status_code"), None);
 }

@@ -42,7 +42,7 @@ pub fn exact(spans: &[Span], exchanges: &[Exchange]) {
                 let mut differences = facts(span, exchange);
                 differences.extend(stages(span));
                 if !differences.is_empty() {
-                    wrong.push(format!("{differences:#?} in {span:#?} of {exchange:?}"));
+                    wrong.push(format!("{differences:#?} in {span:?} of {exchange:?}"));
                 }
             }
             Some(several) => wrong.push(format!("{} spans of {exchange:?}", several.len())),
@@ -153,7 +153,7 @@ pub fn stages(span: &Span) -> Vec<String> {
     if span.events.last().map(|event| event.1) != Some(span.end) {
         wrong.push("the last event is not the span's end".into());
     }
-    let duration = span.end as f64 - span.start as f64;
+    let duration = span.end.saturating_sub(span.start) as f64;
     let mut sum = 0.0;
     for stage in ["read", "handle", "write"] {
         match span.double(&format!("tracer.stage.{stage}")) {
