@@ -29,7 +29,7 @@ const fn optional(program: &'static str) -> Hook {
 }
 
 /// Both families need them: they tell when connections and processes come and go.
-pub(super) const LIFECYCLE: &[Hook] = &[
+const LIFECYCLE: &[Hook] = &[
     required("inet_sock_set_state"),
     required("sched_process_fork"),
     required("sched_process_exec"),
@@ -37,7 +37,7 @@ pub(super) const LIFECYCLE: &[Hook] = &[
 ];
 
 /// Since Linux 6.3; `tcp_sendmsg_locked` since 6.16.
-pub(super) const SOCK: &[Hook] = &[
+const SOCK: &[Hook] = &[
     required("sock_recv_length"),
     required("sock_send_length"),
     optional("sk_data_ready"),
@@ -45,7 +45,20 @@ pub(super) const SOCK: &[Hook] = &[
 ];
 
 /// `sys_enter_*` and `sys_exit_*` of each.
-pub(super) const SYSCALL: &[Hook] = &[];
+const SYSCALL: &[Hook] = &[];
+
+/// Where tracefs may be mounted.
+pub(super) const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+
+/// What a family is made of. Lifecycle first: a connection that opens while the rest is attached is
+/// then known as such.
+pub(super) fn hooks(family: Family) -> impl Iterator<Item = &'static Hook> {
+    let transfers = match family {
+        Family::Sock => SOCK,
+        Family::Syscall => SYSCALL,
+    };
+    LIFECYCLE.iter().chain(transfers)
+}
 
 /// Loads and attaches a family. Returns the optional hooks that this kernel lacks.
 pub(super) fn attach(
@@ -53,13 +66,8 @@ pub(super) fn attach(
     btf: &KernelBtf,
     family: Family,
 ) -> Result<Vec<&'static str>, Error> {
-    let transfers = match family {
-        Family::Sock => SOCK,
-        Family::Syscall => SYSCALL,
-    };
     let mut missing = Vec::new();
-    // Lifecycle first: a connection that opens while we attach is then known as such.
-    for hook in LIFECYCLE.iter().chain(transfers) {
+    for hook in hooks(family) {
         match attach_one(kernel, btf, hook.program) {
             Ok(()) => {}
             Err(_) if !hook.required => missing.push(hook.program),

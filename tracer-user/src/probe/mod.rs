@@ -17,6 +17,7 @@ mod load;
 mod offsets;
 mod reader;
 mod shared;
+mod survey;
 
 use std::fmt;
 use std::time::Duration;
@@ -27,6 +28,7 @@ use crate::event::ConnectionId;
 
 pub use error::Error;
 pub use reader::Waker;
+pub use survey::{Finding, survey};
 
 /// Which hooks see the transfers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,210 @@
+//! What this host offers the probes, found out by trying: for `tracer doctor`.
+//!
+//! Nothing stays attached. Bias: a finding is either tried and true, tried and false, or not known;
+//! what can't be had says what to do.
+
+use std::fs;
+
+use super::load::Kernel;
+use super::offsets::{BTF_PATH, KernelBtf};
+use super::{Error, Family, Options, attach};
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What.
+    pub name: String,
+    /// Whether it works; none: it says nothing about that, or could not be tried.
+    pub works: Option<bool>,
+    /// What was seen.
+    pub detail: String,
+    /// What to do, where something is amiss; else empty.
+    pub advice: String,
+}
+
+impl Finding {
+    fn new(name: &str, works: Option<bool>, detail: impl Into<String>) -> Finding {
+        Finding {
+            name: name.to_owned(),
+            works,
+            detail: detail.into(),
+            advice: String::new(),
+        }
+    }
+
+    /// Advice for the case that it doesn't work.
+    fn advise(mut self, advice: &str) -> Finding {
+        if self.works != Some(true) {
+            advice.clone_into(&mut self.advice);
+        }
+        self
+    }
+}
+
+/// Capabilities that matter: number, name, what fails without.
+const CAPABILITIES: [(u32, &str, &str); 3] = [
+    (39, "CAP_BPF", "loading programs"),
+    (38, "CAP_PERFMON", "reading kernel and process memory"),
+    (19, "CAP_SYS_PTRACE", "describing processes of other users"),
+];
+/// `CAP_SYS_ADMIN`, which includes the first two.
+const CAP_SYS_ADMIN: u32 = 21;
+
+/// Inode of the first pid namespace (`PROC_PID_INIT_INO`, include/uapi/linux/nsfs.h).
+const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
+
+/// Tries everything; takes about half a second.
+pub fn survey() -> Vec<Finding> {
+    let mut findings = vec![kernel()];
+    findings.extend(capabilities());
+    findings.push(pid_namespace());
+    findings.push(lockdown());
+    findings.push(tracefs());
+    match KernelBtf::read() {
+        Ok(btf) => {
+            findings.push(Finding::new(
+                "kernel types (BTF)",
+                Some(true),
+                format!("{BTF_PATH}, every field found"),
+            ));
+            for family in [Family::Sock, Family::Syscall] {
+                findings.extend(probes(&btf, family));
+            }
+        }
+        Err(error) => findings.push(
+            Finding::new("kernel types (BTF)", Some(false), error.to_string())
+                .advise("use a kernel built with CONFIG_DEBUG_INFO_BTF=y"),
+        ),
+    }
+    findings
+}
+
+fn kernel() -> Finding {
+    let read = |name| {
+        fs::read_to_string(format!("/proc/sys/kernel/{name}"))
+            .map(|text| text.trim().to_owned())
+            .unwrap_or_default()
+    };
+    let release = read("osrelease");
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map_while(|part| part.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let works = cfg!(target_arch = "x86_64") && version >= OLDEST_KERNEL;
+    Finding::new(
+        "kernel",
+        Some(works),
+        format!("Linux {release} {}", std::env::consts::ARCH),
+    )
+    .advise("Linux 5.15 or later on x86-64 is needed; 6.3 or later for the sock probes")
+}
+
+/// `bpf_task_pt_regs` came with it.
+const OLDEST_KERNEL: (u32, u32) = (5, 15);
+
+fn capabilities() -> Vec<Finding> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .unwrap_or(0);
+    let has = |number: u32| effective & (1 << number) != 0;
+    CAPABILITIES
+        .iter()
+        .map(|&(number, name, purpose)| {
+            let works = has(number) || (number != 19 && has(CAP_SYS_ADMIN));
+            Finding::new(name, Some(works), format!("for {purpose}"))
+                .advise("run as root, or `setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep` the binary")
+        })
+        .collect()
+}
+
+/// The programs see the first namespace's pids.
+fn pid_namespace() -> Finding {
+    let namespace = fs::read_link("/proc/self/ns/pid")
+        .map(|link| link.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let works = namespace == FIRST_PID_NAMESPACE;
+    let detail = if works { "the host's" } else { "a container's" };
+    Finding::new("pid namespace", Some(works), detail)
+        .advise("run the agent in the host's pid namespace (docker: --pid=host)")
+}
+
+fn lockdown() -> Finding {
+    match fs::read_to_string("/sys/kernel/security/lockdown") {
+        Ok(text) => {
+            let mode = text
+                .split_once('[')
+                .and_then(|(_, rest)| rest.split_once(']'))
+                .map_or("unknown", |(mode, _)| mode);
+            Finding::new("lockdown", Some(mode != "confidentiality"), mode).advise(
+                "lockdown mode `confidentiality` forbids BPF to read memory: boot without it",
+            )
+        }
+        Err(_) => Finding::new(
+            "lockdown",
+            None,
+            "not told (securityfs is not mounted, or none)",
+        ),
+    }
+}
+
+fn tracefs() -> Finding {
+    let mounted = attach::TRACEFS
+        .iter()
+        .find(|path| fs::exists(format!("{path}/events/syscalls")).unwrap_or(false));
+    match mounted {
+        Some(path) => Finding::new("tracefs", Some(true), *path),
+        None => Finding::new(
+            "tracefs",
+            None,
+            "not mounted; the syscall probes need it and mount it themselves",
+        )
+        .advise("mount -t tracefs tracefs /sys/kernel/tracing"),
+    }
+}
+
+/// A family as a whole, then each of its programs that does not attach.
+fn probes(btf: &KernelBtf, family: Family) -> Vec<Finding> {
+    let name = format!("{family} probes");
+    let options = Options::default();
+    let mut kernel = match Kernel::load(btf, family, &options, true) {
+        Ok(kernel) => kernel,
+        Err(error) => {
+            return vec![
+                Finding::new(&name, Some(false), error.to_string()).advise(advice(family)),
+            ];
+        }
+    };
+    let mut each = Vec::new();
+    let mut works = true;
+    let mut attached = 0;
+    for hook in attach::hooks(family) {
+        match attach::attach_one(&mut kernel, btf, hook.program) {
+            Ok(()) => attached += 1,
+            Err(error) => {
+                works &= !hook.required;
+                let needed = if hook.required { "" } else { " (optional)" };
+                each.push(Finding::new(
+                    &format!("{name}: {}{needed}", hook.program),
+                    Some(false),
+                    error.to_string(),
+                ));
+                if matches!(error, Error::Permission | Error::NoTracefs(_)) {
+                    break;
+                }
+            }
+        }
+    }
+    let whole = Finding::new(&name, Some(works), format!("{attached} programs attach"));
+    each.insert(0, whole.advise(advice(family)));
+    each
+}
+
+fn advice(family: Family) -> &'static str {
+    match family {
+        Family::Sock => "Linux 6.3 has them; else `--probes syscall`, which costs the service more",
+        Family::Syscall => "a kernel with CONFIG_FTRACE_SYSCALLS=y and a mounted tracefs is needed",
+    }
+}
