@@ -42,6 +42,7 @@ fn failures(family: Family) {
     let pid = peer.pid().to_string();
     let probes = family.name();
     fails(
+        1,
         &["--probes", probes, "-p", "999999999"],
         &["999999999", "no such process"],
     );
@@ -49,16 +50,20 @@ fn failures(family: Family) {
     fails(1, &["--probes", probes, "-p", "2"], &["2", "kernel thread"]);
     let stats = "/no/such/folder/stats.json";
     fails(
+        1,
         &["--probes", probes, "-p", &pid, "--stats", stats],
         &[stats],
     );
     for url in ["nonsense", "ftp://127.0.0.1", "http://"] {
+        // What is typed is wrong, before anything is tried.
         fails(
+            2,
             &["--probes", probes, "-p", &pid, "--otlp-endpoint", url],
             &[url],
         );
     }
     fails(
+        1,
         &["--probes", probes, "-p", &format!("{pid},999999998")],
         &["999999998"],
     );
