@@ -146,12 +146,31 @@ impl Http {
 
     /// What a success says of spans not taken. An empty or strange body is a success still.
     fn answer(&self, body: &[u8]) -> Option<ExportTracePartialSuccess> {
-        let answer = match self.json {
-            true => serde_json::from_slice(body).ok(),
-            false => ExportTraceServiceResponse::decode(body).ok(),
-        };
-        answer.and_then(|answer: ExportTraceServiceResponse| answer.partial_success)
+        match self.json {
+            true => json_answer(&serde_json::from_slice(body).ok()?),
+            false => {
+                ExportTraceServiceResponse::decode(body)
+                    .ok()?
+                    .partial_success
+            }
+        }
     }
+}
+
+/// The official types read `rejectedSpans` as a number only; OTLP/JSON writes 64-bit numbers as
+/// texts.
+fn json_answer(answer: &serde_json::Value) -> Option<ExportTracePartialSuccess> {
+    let partial = answer.get("partialSuccess")?;
+    let rejected = match partial.get("rejectedSpans") {
+        Some(serde_json::Value::String(digits)) => digits.parse().ok(),
+        Some(number) => number.as_i64(),
+        None => None,
+    };
+    let message = partial.get("errorMessage").and_then(|text| text.as_str());
+    Some(ExportTracePartialSuccess {
+        rejected_spans: rejected.unwrap_or_default(),
+        error_message: message.unwrap_or_default().to_owned(),
+    })
 }
 
 /// A success, perhaps a partial one.

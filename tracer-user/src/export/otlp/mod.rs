@@ -8,6 +8,8 @@ mod client;
 pub(super) mod endpoint;
 mod grpc;
 mod http;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod trouble;
 
