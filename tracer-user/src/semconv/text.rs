@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Part of a URL; bytes that are not UTF-8 are percent-encoded.
 pub(super) fn of_url(bytes: &[u8]) -> Cow<'_, str> {
@@ -43,15 +43,48 @@ impl Short {
     /// An address as the conventions want it: no brackets, no zone, IPv4 where it is meant
     /// (`::ffff:192.0.2.1` is how a socket for both families shows it).
     pub(super) fn address(address: IpAddr) -> Self {
-        Short::of(format_args!("{}", address.to_canonical()))
+        match address.to_canonical() {
+            IpAddr::V4(address) => Short::ipv4(address),
+            IpAddr::V6(address) => Short::of(format_args!("{address}")),
+        }
+    }
+
+    /// Digit by digit, since it is on every span: the formatter of the standard library costs a tenth
+    /// of the whole encoding.
+    fn ipv4(address: Ipv4Addr) -> Self {
+        let mut short = Short::empty();
+        for (index, octet) in address.octets().into_iter().enumerate() {
+            if index > 0 {
+                short.push(b'.');
+            }
+            if octet >= 100 {
+                short.push(b'0' + octet / 100);
+            }
+            if octet >= 10 {
+                short.push(b'0' + octet / 10 % 10);
+            }
+            short.push(b'0' + octet % 10);
+        }
+        short
+    }
+
+    fn push(&mut self, byte: u8) {
+        if let Some(room) = self.bytes.get_mut(self.length) {
+            *room = byte;
+            self.length += 1;
+        }
+    }
+
+    fn empty() -> Self {
+        Short {
+            bytes: [0; Short::LONGEST],
+            length: 0,
+        }
     }
 
     /// What the arguments come to.
     pub(super) fn of(what: std::fmt::Arguments<'_>) -> Self {
-        let mut short = Short {
-            bytes: [0; Short::LONGEST],
-            length: 0,
-        };
+        let mut short = Short::empty();
         // An error says it was cut, which the limit allows.
         let _ = short.write_fmt(what);
         short
@@ -96,6 +129,7 @@ mod tests {
         for (address, text) in [
             ("::ffff:192.0.2.1", "192.0.2.1"),
             ("192.0.2.1", "192.0.2.1"),
+            ("0.10.100.255", "0.10.100.255"),
             ("2001:db8::1", "2001:db8::1"),
             (
                 "2001:db8:1111:2222:3333:4444:5555:6666",

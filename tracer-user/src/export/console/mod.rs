@@ -7,6 +7,8 @@ mod line;
 mod order;
 mod pretty;
 mod terminal;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::io::Write;

@@ -100,8 +100,13 @@ impl Order {
             under.sort_by_key(|child| lines[*child].as_ref().map(|(line, _)| line.start_ns));
             stack.extend(under.into_iter().rev().map(|child| (child, Some(below))));
         }
-        // What is left waits, or hangs below what waits.
+        // What is left waits, or hangs below what waits (or, if ids lie, below itself).
         self.waiting = lines.into_iter().flatten().collect();
+        if all {
+            for (line, _) in std::mem::take(&mut self.waiting) {
+                print(&line, self.place_of(&line));
+            }
+        }
     }
 
     /// Place of a line that is not printed right under its parent.
@@ -127,5 +132,99 @@ impl Order {
         {
             self.printed.remove(&oldest);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::samples;
+    use crate::semconv::Options;
+    use crate::span::ParentSource;
+
+    /// A line of that id, whose parent on this host is that other one; 0 = none.
+    fn line(id: u64, parent: u64) -> Line {
+        let mut span = samples::server();
+        span.span_id = SpanId(id.to_be_bytes());
+        span.parent =
+            (parent != 0).then(|| (SpanId(parent.to_be_bytes()), ParentSource::Execution));
+        span.start_ns += id;
+        Line::of(&span, &Options::default())
+    }
+
+    /// Ids and depths in the order they are printed.
+    fn release(order: &mut Order, now: Instant, all: bool) -> Vec<(u64, usize)> {
+        let mut printed = Vec::new();
+        order.release(now, all, |line, place| {
+            printed.push((u64::from_be_bytes(line.span_id.0), place.depth));
+        });
+        printed
+    }
+
+    #[test]
+    fn families_stay_together() {
+        let mut order = Order::default();
+        let now = Instant::now();
+        for (id, parent) in [(5, 2), (1, 0), (4, 1), (2, 0), (3, 1), (6, 5)] {
+            order.push(line(id, parent), now);
+        }
+        let printed = release(&mut order, now, false);
+        assert_eq!(printed, [(1, 0), (3, 1), (4, 1), (2, 0), (5, 1), (6, 2)]);
+    }
+
+    #[test]
+    fn child_waits_for_its_parent() {
+        let mut order = Order::default();
+        let now = Instant::now();
+        order.push(line(2, 1), now);
+        order.push(line(3, 2), now);
+        assert_eq!(release(&mut order, now, false), []);
+        order.push(line(1, 0), now);
+        assert_eq!(release(&mut order, now, false), [(1, 0), (2, 1), (3, 2)]);
+    }
+
+    #[test]
+    fn child_does_not_wait_for_ever() {
+        let mut order = Order::default();
+        let now = Instant::now();
+        order.push(line(2, 1), now);
+        order.push(line(3, 2), now);
+        let late = now + LONGEST_WAIT;
+        assert_eq!(release(&mut order, late, false), [(2, 0), (3, 1)]);
+    }
+
+    #[test]
+    fn child_that_comes_late_stands_lower_still() {
+        let mut order = Order::default();
+        let now = Instant::now();
+        order.push(line(1, 0), now);
+        release(&mut order, now, false);
+        order.push(line(2, 1), now);
+        assert_eq!(release(&mut order, now, false), [(2, 1)]);
+    }
+
+    #[test]
+    fn circles_are_printed_in_the_end() {
+        let mut order = Order::default();
+        let now = Instant::now();
+        for (id, parent) in [(1, 2), (2, 1), (3, 3)] {
+            order.push(line(id, parent), now);
+        }
+        assert_eq!(release(&mut order, now, false), [(3, 0)]);
+        assert_eq!(release(&mut order, now, true).len(), 2);
+        assert_eq!(order.len(), 0);
+    }
+
+    #[test]
+    fn what_waits_and_what_is_remembered_is_bounded() {
+        let mut order = Order::default();
+        let now = Instant::now();
+        for id in 1..=MOST_WAITING as u64 {
+            order.push(line(id, 1 << 40), now);
+        }
+        assert!(order.is_full());
+        assert_eq!(release(&mut order, now, false).len(), MOST_WAITING);
+        assert_eq!(order.printed.len(), REMEMBERED);
+        assert_eq!(order.oldest.len(), REMEMBERED);
     }
 }

@@ -15,6 +15,7 @@ use chrono::{DateTime, Local};
 use super::line::{Line, escaped};
 use super::order::Place;
 use super::terminal::Terminal;
+use crate::semconv::Stage;
 use crate::span::Kind;
 
 /// Stages with their glyphs and colours (SGR parameters). What a process did is solid, what it
@@ -31,6 +32,9 @@ const STAGES: [(&str, char, &str); 6] = [
 const DIM: &str = "2";
 const BOLD: &str = "1";
 const RED: &str = "31";
+
+/// How far children of children are moved to the right: then the names have no room any more.
+const DEEPEST: usize = 2;
 
 /// Columns and their widths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,9 +84,10 @@ impl Layout {
             },
         };
         let rest = width.saturating_sub(layout.taken());
-        // Of a wide terminal the bar and the process have their share.
-        layout.bar += (rest / 4).min(24);
-        layout.process += (rest / 10).min(10);
+        // The target comes first, then the bar and the process have their share of a wide terminal.
+        let rest = rest.saturating_sub(24);
+        layout.bar += (rest / 3).min(24);
+        layout.process += (rest / 8).min(10);
         layout.target = width.saturating_sub(layout.taken()).max(8);
         layout
     }
@@ -95,13 +100,13 @@ impl Layout {
 /// What the glyphs mean, for the top of a terminal.
 pub(super) fn legend(terminal: Terminal) -> String {
     let mut line = Painter::new(terminal);
-    line.paint("stages:", DIM);
-    for (name, glyph, colour) in STAGES {
-        // Queue and connect share a glyph: both go before all else, one on each side.
+    line.paint("stages", DIM);
+    for group in STAGES.chunk_by(|(_, a, _), (_, b, _)| a == b) {
+        let names: Vec<&str> = group.iter().map(|(name, ..)| *name).collect();
         line.plain("  ");
-        line.paint(&glyph.to_string(), colour);
+        line.paint(&group[0].1.to_string(), group[0].2);
         line.plain(" ");
-        line.plain(name);
+        line.plain(&names.join("/"));
     }
     line.end()
 }
@@ -115,14 +120,11 @@ pub(super) fn line(line: &Line, place: Place, terminal: Terminal) -> String {
     out.plain(" ");
     let branch = match place.depth {
         0 => String::new(),
-        depth => format!("{}└ ", "  ".repeat((depth - 1).min(3))),
+        depth => format!("{}└ ", "  ".repeat((depth - 1).min(DEEPEST))),
     };
     out.paint(&branch, DIM);
-    out.cell(
-        &process(line, layout.process.saturating_sub(columns(&branch))),
-        layout.process - columns(&branch).min(layout.process),
-        "",
-    );
+    let room = layout.process.saturating_sub(columns(&branch));
+    out.cell(&process(line, room), room, "");
     out.plain(" ");
     let kind = match (line.kind, layout.kind) {
         (Kind::Server, 1) => "<",
@@ -231,30 +233,24 @@ fn duration(ns: u64) -> String {
 /// One cell per share of the scale, each with the stage at its middle.
 fn bar(line: &Line, (from, to): (u64, u64), width: usize, out: &mut Painter) {
     let length = to.saturating_sub(from).max(1) as f64;
-    let mut shown = false;
-    let cells: Vec<Option<&(&str, char, &str)>> = (0..width)
-        .map(|cell| {
-            let middle = from + (length * (cell as f64 + 0.5) / width as f64) as u64;
-            let stage = line
-                .stages
-                .iter()
-                .find(|stage| (stage.from..stage.from + stage.ns).contains(&middle))?;
-            shown = true;
-            STAGES.iter().find(|(name, ..)| *name == stage.name)
-        })
-        .collect();
-    if !shown && let Some(longest) = line.stages.iter().max_by_key(|stage| stage.ns) {
-        // Too short for a cell of the scale: one cell says where.
+    let at = |cell: usize| {
+        let middle = from + (length * (cell as f64 + 0.5) / width as f64) as u64;
+        let stage = |stage: &&Stage| (stage.from..stage.from + stage.ns).contains(&middle);
+        line.stages.iter().find(stage).map(|stage| stage.name)
+    };
+    let mut cells: Vec<Option<&str>> = (0..width).map(at).collect();
+    if cells.iter().all(Option::is_none)
+        && let Some(longest) = line.stages.iter().max_by_key(|stage| stage.ns)
+    {
+        // Too short for the scale: one cell says where.
         let share = longest.from.saturating_sub(from) as f64 / length;
-        let at = ((share * width as f64) as usize).min(width.saturating_sub(1));
-        let glyph = STAGES.iter().find(|(name, ..)| *name == longest.name);
-        out.plain(&" ".repeat(at));
-        out.stage(glyph);
-        out.plain(&" ".repeat(width - at - 1));
-        return;
+        let cell = ((share * width as f64) as usize).min(width - 1);
+        cells[cell] = Some(longest.name);
     }
-    for cell in cells {
-        out.stage(cell);
+    for run in cells.chunk_by(|a, b| a == b) {
+        let look = STAGES.iter().find(|(name, ..)| Some(*name) == run[0]);
+        let (glyph, colour) = look.map_or((' ', ""), |(_, glyph, colour)| (*glyph, *colour));
+        out.paint(&glyph.to_string().repeat(run.len()), colour);
     }
 }
 
@@ -266,7 +262,7 @@ fn columns(text: &str) -> usize {
 
 fn column(character: char) -> usize {
     match character {
-        '└' | '…' | 'µ' => 1,
+        '└' | '…' | 'µ' | '·' | '░' | '▒' | '▓' | '█' => 1,
         character if character.is_ascii() => 1,
         _ => 2,
     }
@@ -336,26 +332,223 @@ impl Painter {
         self.plain(&" ".repeat(width.saturating_sub(columns(text))));
     }
 
-    /// One cell of a bar; these glyphs are one column wide.
-    fn stage(&mut self, stage: Option<&(&str, char, &str)>) {
-        let Some((_, glyph, colour)) = stage else {
-            return self.plain(" ");
-        };
-        if self.left == 0 {
-            return;
-        }
-        self.left -= 1;
-        if self.terminal.colour {
-            let _ = write!(self.line, "\x1b[{colour}m{glyph}\x1b[0m");
-        } else {
-            self.line.push(*glyph);
-        }
-    }
-
     fn end(mut self) -> String {
         let end = self.line.trim_end_matches(' ').len();
         self.line.truncate(end);
         self.line.push('\n');
         self.line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::samples::{self, START};
+    use crate::protocol::Incomplete;
+    use crate::protocol::http::{Head, Version};
+    use crate::semconv::Options;
+    use crate::span::Span;
+
+    const PLAIN: Terminal = Terminal {
+        width: 120,
+        cut: true,
+        watched: true,
+        colour: false,
+    };
+
+    fn of(span: &Span) -> Line {
+        Line::of(span, &Options::default())
+    }
+
+    fn top(line: &Line) -> Place {
+        Place {
+            depth: 0,
+            scale: (line.begin_ns(), line.end_ns),
+        }
+    }
+
+    /// The line without its time, which is the local one.
+    fn shown(span: &Span, terminal: Terminal) -> String {
+        let line = of(span);
+        let text = super::line(&line, top(&line), terminal);
+        text.split_once(' ').unwrap().1.trim_end().to_owned()
+    }
+
+    #[test]
+    fn family_on_a_wide_terminal() {
+        let server = of(&samples::server());
+        let place = top(&server);
+        let below = Place { depth: 1, ..place };
+        let client = super::line(&of(&samples::client()), below, PLAIN);
+        assert_eq!(
+            shown(&samples::server(), PLAIN),
+            "shop[812]      server GET /cart?id=7          200  1.20ms ·█████████████▓▓ 4bf92f3577b34da6a3ce929d0e0e4736"
+        );
+        assert_eq!(
+            client.split_once(' ').unwrap().1,
+            "└ shop[812]    client POST prices:9000/v1/pr… 404   800µs   ·░░░░░░░░▒     4bf92f3577b34da6a3ce929d0e0e4736\n"
+        );
+    }
+
+    #[test]
+    fn legend_names_every_stage() {
+        assert_eq!(
+            legend(PLAIN),
+            "stages  · queue/connect  ▒ read  █ handle  ░ wait  ▓ write\n"
+        );
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        let mut head = Head::request(
+            b"GET",
+            "/ä/漢字/\x1b[2J/long/long/long/long/path".as_bytes(),
+            Version::Http11,
+        );
+        head.push(b"Host", "höst.example".as_bytes());
+        let spans = [
+            samples::server(),
+            samples::client(),
+            Span {
+                resource: samples::resource(u32::MAX, "a-service-with-a-very-long-name-漢字"),
+                request: Some(Box::new(head)),
+                response: None,
+                incomplete: Some(Incomplete::ConnectionClosed),
+                end_ns: START + 3_600_000_000_000,
+                ..samples::server()
+            },
+        ];
+        for width in 1..=220 {
+            let terminal = Terminal { width, ..PLAIN };
+            assert!(columns(legend(terminal).trim_end()) <= width);
+            for span in &spans {
+                for depth in [0, 1, 9] {
+                    let line = of(span);
+                    let place = Place {
+                        depth,
+                        ..top(&line)
+                    };
+                    let text = super::line(&line, place, terminal);
+                    assert!(
+                        columns(text.trim_end_matches('\n')) <= width,
+                        "{width}: {text}"
+                    );
+                    let coloured = super::line(
+                        &line,
+                        place,
+                        Terminal {
+                            colour: true,
+                            ..terminal
+                        },
+                    );
+                    assert_eq!(without_colours(&coloured).trim_end(), text.trim_end());
+                }
+            }
+        }
+    }
+
+    fn without_colours(text: &str) -> String {
+        let mut parts = text.split("\x1b[");
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |all, part| all + part.split_once('m').unwrap().1)
+    }
+
+    #[test]
+    fn nothing_is_cut_where_nobody_looks() {
+        let mut span = samples::server();
+        let target = format!("/{}", "x".repeat(300));
+        span.request = Some(Box::new(Head::request(
+            b"GET",
+            target.as_bytes(),
+            Version::Http11,
+        )));
+        let file = Terminal {
+            cut: false,
+            ..PLAIN
+        };
+        let text = shown(&span, file);
+        assert!(text.contains(&target));
+        assert!(text.ends_with("4bf92f3577b34da6a3ce929d0e0e4736"));
+        assert!(shown(&span, PLAIN).contains('…'));
+    }
+
+    #[test]
+    fn what_steers_a_terminal_is_escaped() {
+        let mut span = samples::server();
+        let target = "/\x1b]0;title\x07\u{9b}31m\u{202e}x\n";
+        span.request = Some(Box::new(Head::request(
+            b"G\rT",
+            target.as_bytes(),
+            Version::Http11,
+        )));
+        let text = shown(
+            &span,
+            Terminal {
+                cut: false,
+                ..PLAIN
+            },
+        );
+        assert!(!text.chars().any(char::is_control), "{text:?}");
+        assert!(
+            text.contains(r"G\rT /\u{1b}]0;title\u{7}\u{9b}31m\u{202e}x\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_went_wrong_is_said() {
+        let span = Span {
+            response: None,
+            incomplete: Some(Incomplete::ConnectionClosed),
+            ..samples::server()
+        };
+        let text = shown(
+            &span,
+            Terminal {
+                width: 160,
+                ..PLAIN
+            },
+        );
+        assert!(
+            text.contains("GET /cart?id=7 (connection_closed)"),
+            "{text}"
+        );
+        assert!(text.contains(" ERR "), "{text}");
+    }
+
+    #[test]
+    fn durations_have_three_digits() {
+        for (ns, text) in [
+            (0, "0ns"),
+            (999, "999ns"),
+            (1_000, "1.00µs"),
+            (9_994, "9.99µs"),
+            (9_996, "10.0µs"),
+            (99_960, "100µs"),
+            (999_499, "999µs"),
+            (999_500, "1.00ms"),
+            (12_345_678, "12.3ms"),
+            (999_500_000, "1.00s"),
+            (61_000_000_000, "61.0s"),
+            (125_000_000_000, "2m05s"),
+        ] {
+            assert_eq!(duration(ns), text, "{ns}");
+            assert!(columns(text) <= DURATION);
+        }
+    }
+
+    #[test]
+    fn stage_too_short_for_a_cell_is_shown_where_it_is() {
+        let mut client = samples::client();
+        client.instants = crate::span::Instants {
+            write_start: START + 600_000,
+            write_finish: START + 600_001,
+            read_start: START + 600_100,
+            body_read: START + 600_101,
+            ..Default::default()
+        };
+        let mut out = Painter::new(PLAIN);
+        bar(&of(&client), (START, START + 1_000_000), 10, &mut out);
+        assert_eq!(out.line, "      ░   ");
     }
 }

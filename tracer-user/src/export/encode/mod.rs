@@ -151,12 +151,16 @@ pub(super) fn bytes(key: u8, content: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(content);
 }
 
-/// An event: a time and a name.
+/// An event: a time and a name, whose lengths fit in a byte each.
 fn event(name: &str, at: u64, out: &mut Vec<u8>) {
-    out.push(span_field::EVENTS);
-    varint((9 + text_field(name.len())) as u64, out);
-    fixed64(key(1, FIXED64), at, out);
-    bytes(key(2, LENGTH), name.as_bytes(), out);
+    let length = 9 + text_field(name.len());
+    debug_assert!(length < 0x80, "{name}");
+    let mut head = [0; 13];
+    head[..3].copy_from_slice(&[span_field::EVENTS, length as u8, key(1, FIXED64)]);
+    head[3..11].copy_from_slice(&at.to_le_bytes());
+    head[11..].copy_from_slice(&[key(2, LENGTH), name.len() as u8]);
+    out.extend_from_slice(&head);
+    out.extend_from_slice(name.as_bytes());
 }
 
 fn fixed64(key: u8, value: u64, out: &mut Vec<u8>) {
@@ -206,19 +210,35 @@ struct Attributes<'a> {
 
 impl Attributes<'_> {
     /// Begins an attribute whose `AnyValue` has that length; false if it does not fit any more.
+    ///
+    /// Nearly every length is below 128 and so one byte: then the pieces are written together, and
+    /// as the callers' names are constants, inlining makes plain stores of them.
+    #[inline(always)]
     fn begin(&mut self, name: &str, value: usize) -> bool {
         if self.left == 0 {
             self.dropped += 1;
             return false;
         }
         self.left -= 1;
-        let out = &mut *self.out;
-        out.push(self.key);
-        varint((text_field(name.len()) + text_field(value)) as u64, out);
-        bytes(key(1, LENGTH), name.as_bytes(), out);
-        out.push(key(2, LENGTH));
-        varint(value as u64, out);
+        let length = text_field(name.len()) + text_field(value);
+        if length < 0x80 {
+            let head = [self.key, length as u8, key(1, LENGTH), name.len() as u8];
+            self.out.extend_from_slice(&head);
+            self.out.extend_from_slice(name.as_bytes());
+            self.out.extend_from_slice(&[key(2, LENGTH), value as u8]);
+        } else {
+            self.begin_long(name, value, length);
+        }
         true
+    }
+
+    #[cold]
+    fn begin_long(&mut self, name: &str, value: usize, length: usize) {
+        self.out.push(self.key);
+        varint(length as u64, self.out);
+        bytes(key(1, LENGTH), name.as_bytes(), self.out);
+        self.out.push(key(2, LENGTH));
+        varint(value as u64, self.out);
     }
 }
 
