@@ -37,6 +37,8 @@ pub struct Transfers {
     pub lost: BTreeMap<&'static str, u64>,
     /// Of those seen: their bytes were out of reach (sendfile, splice, io_uring).
     pub unseen: u64,
+    /// Of those delivered: out of order, and dropped (pieces, where a transfer has several).
+    pub late: u64,
     /// Beside those seen: of connections that carry nothing we know.
     pub ignored: u64,
 }

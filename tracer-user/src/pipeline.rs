@@ -253,6 +253,7 @@ fn counters(kernel: &KernelCounters, tracker: &TrackerCounts, bad_records: u64) 
                 ("bad_record", bad_records),
             ]),
             unseen: kernel.transfers_unseen,
+            late: tracker.late,
             ignored: kernel.transfers_ignored,
         },
         messages: Messages {

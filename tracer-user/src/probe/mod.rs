@@ -204,8 +204,8 @@ impl Probes {
         self.kernel.ignore(connection)
     }
 
-    /// Hands out every record in the ring, oldest first ([`crate::event::decode`] reads them).
-    /// Returns how many.
+    /// Hands out the records in the ring, oldest first ([`crate::event::decode`] reads them): all, or
+    /// some thousand, so that a flood does not keep the caller. Returns how many; 0 = it is empty.
     pub fn drain(&mut self, each: impl FnMut(&[u8])) -> usize {
         self.kernel.reader.drain(each)
     }

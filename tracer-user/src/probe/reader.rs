@@ -22,6 +22,10 @@ const NAP: Duration = Duration::from_millis(4);
 /// cheaper to nap along with than to be woken by.
 const QUIET_NAPS: u32 = 5;
 
+/// Most records handed out in one go: some milliseconds of work. Where the ring fills as fast as it is
+/// read, the caller has to get to its clock, and to a stop.
+const MOST_AT_ONCE: usize = 4096;
+
 /// The ring, and what to wait with.
 pub(super) struct Reader {
     ring: RingBuf<MapData>,
@@ -30,6 +34,8 @@ pub(super) struct Reader {
     waker: Waker,
     /// Naps since the last record.
     quiet: u32,
+    /// The last read left records behind.
+    more: bool,
 }
 
 impl Reader {
@@ -39,16 +45,20 @@ impl Reader {
             asleep,
             waker: Waker::new()?,
             quiet: 0,
+            more: false,
         })
     }
 
-    /// Hands out what is in the ring; returns how many records.
+    /// Hands out what is in the ring, or [`MOST_AT_ONCE`] of it; returns how many records.
     pub(super) fn drain(&mut self, mut each: impl FnMut(&[u8])) -> usize {
         let mut count = 0;
-        while let Some(record) = self.ring.next() {
+        while count < MOST_AT_ONCE
+            && let Some(record) = self.ring.next()
+        {
             each(&record);
             count += 1;
         }
+        self.more = count == MOST_AT_ONCE;
         if count > 0 {
             self.quiet = 0;
         }
@@ -57,6 +67,9 @@ impl Reader {
 
     /// See [`super::Probes::wait`].
     pub(super) fn wait(&mut self, longest: Duration) {
+        if self.more {
+            return;
+        }
         if self.quiet < QUIET_NAPS {
             self.quiet += 1;
             if poll([self.waker.fd()], NAP.min(longest)) {

@@ -8,10 +8,9 @@
 use hashbrown::HashMap;
 use slab::Slab;
 
-use super::Kind;
 use super::exchange::Open;
 use super::feed::Feed;
-use crate::event::{self, Addresses, ConnectionId, Role};
+use crate::event::{self, Addresses, ConnectionId};
 
 /// Connections followed at once. An idle one takes about 600 bytes; a busy reverse proxy has some ten
 /// thousand.
@@ -92,6 +91,8 @@ pub struct Connection {
     pub peer: Option<Slot>,
     /// `connect` began and was done; taken by the first exchange.
     pub connect: Option<(u64, u64)>,
+    /// The kernel told of it: addresses, role.
+    pub described: bool,
     /// An exchange has begun on it.
     pub used: bool,
     /// Exchanges whose span is not made.
@@ -178,28 +179,27 @@ impl Table {
             },
             peer: None,
             connect: None,
+            described: false,
             used: false,
             open: Open::default(),
-            feed: Feed::new(None, true),
+            feed: Feed::new(true),
             touched: now,
         });
         self.entries.insert(id, Entry::Followed(slot));
         slot
     }
 
-    /// What the kernel tells of a connection when it first meets it. The other end is found, if it
-    /// is traced too.
+    /// What the kernel tells of a connection: before its first transfer, or later if the ring was full
+    /// then. The other end is found, if it is traced too.
     pub fn describe(&mut self, slot: Slot, record: &event::Connection) {
         let Some(connection) = self.connections.get_mut(slot) else {
             return;
         };
-        let kind = match record.role {
-            Role::Accepted => Some(Kind::Server),
-            Role::Connected => Some(Kind::Client),
-            Role::Unknown => None,
-        };
-        connection.feed = Feed::new(kind, record.midway);
-        connection.connect = record.connect_ns;
+        connection.described = true;
+        if connection.feed.is_fresh() {
+            connection.feed = Feed::new(record.midway);
+            connection.connect = record.connect_ns;
+        }
         connection.ends = Ends {
             addresses: record.addresses.map(canonical),
             sequence: (record.sequence != (0, 0)).then_some(record.sequence),

@@ -58,6 +58,8 @@ pub struct Feed {
     carries: Carries,
     /// Where the request that began last begins.
     asked_at: u64,
+    /// A transfer was seen.
+    flowed: bool,
 }
 
 /// What was found out about a connection.
@@ -80,19 +82,31 @@ enum Carries {
 
 impl Feed {
     /// Nothing has flowed yet. `midway`: something had before the agent looked.
-    pub fn new(kind: Option<Kind>, midway: bool) -> Feed {
+    pub fn new(midway: bool) -> Feed {
         Feed {
-            kind,
+            kind: None,
             received: Lane::default(),
             sent: Lane::default(),
             carries: Carries::Unknown(Detector::new(midway)),
             asked_at: 0,
+            flowed: false,
         }
     }
 
-    /// Which end the process is, once that is known.
+    /// Pieces that came behind their place, see [`Stream::late`].
+    pub fn late(&self) -> u64 {
+        self.received.stream.late() + self.sent.stream.late()
+    }
+
+    /// Which end the process is: the one that is asked, or that asks. The bytes tell, not who accepted
+    /// the connection; None until they do.
     pub fn kind(&self) -> Option<Kind> {
         self.kind
+    }
+
+    /// Whether nothing has flowed yet.
+    pub fn is_fresh(&self) -> bool {
+        !self.flowed
     }
 
     /// Whether the protocol is known already; if not, see [`Feed::detect`].
@@ -102,6 +116,7 @@ impl Feed {
 
     /// Looks for the protocol in another transfer.
     pub fn detect(&mut self, transfer: &Transfer<'_>) -> Detected {
+        self.flowed = true;
         let Carries::Unknown(detector) = &mut self.carries else {
             return Detected::Undecided;
         };
@@ -129,15 +144,10 @@ impl Feed {
             Direction::Received => &mut self.received,
             Direction::Sent => &mut self.sent,
         };
-        let mut moment = Moment {
+        lane.last = Moment {
             begin: transfer.start_ns,
             end: transfer.end_ns,
         };
-        // What an earlier read left in the queue was readable when that read's bytes were.
-        if transfer.direction == Direction::Received && moment.begin == 0 {
-            moment.begin = lane.last.begin;
-        }
-        lane.last = moment;
         if let Carries::Known(protocol) = &mut self.carries {
             let asked_at = &mut self.asked_at;
             let mut position = lane.stream.position();

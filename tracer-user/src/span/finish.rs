@@ -57,6 +57,7 @@ impl Tracker {
         host: &mut impl Host,
     ) -> Option<ConnectionId> {
         let mut connection = self.table.remove(slot)?;
+        self.counts.late += connection.feed.late();
         while let Some(key) = connection.open.first() {
             let exchange = &mut self.exchanges[key];
             if !exchange.response.is_over() {
@@ -76,6 +77,7 @@ impl Tracker {
             let Some(mut connection) = self.table.remove(slot) else {
                 continue;
             };
+            self.counts.late += connection.feed.late();
             while let Some(key) = connection.open.first() {
                 let Some(mut exchange) = connection.open.remove(&mut self.exchanges, key) else {
                     break;

@@ -88,6 +88,8 @@ pub struct TrackerCounts {
     pub connections: u64,
     /// Connections given up.
     pub ignored: u64,
+    /// Pieces of transfers that came out of order and were dropped; those of connections that ended.
+    pub late: u64,
     /// Propagated contexts that were read.
     pub contexts: u64,
     /// Propagated contexts that were malformed.
@@ -174,12 +176,16 @@ impl Tracker {
 
     fn connection(&mut self, record: &event::Connection, host: &mut impl Host) {
         self.clients_seen |= record.role == Role::Connected;
-        // One that is known by this name has ended, and the record of it was lost.
-        if let Some(slot) = self.table.followed(record.connection) {
+        let mut known = self.table.followed(record.connection);
+        if let Some(slot) = known
+            && self.table.get(slot).is_some_and(|known| known.described)
+        {
+            // That one has ended, and the record of it was lost.
             self.close(slot, Incomplete::LostEvents, self.now, host);
+            known = None;
         }
         self.table.forget_ignored(record.connection);
-        let slot = self.follow(record.connection, host);
+        let slot = known.unwrap_or_else(|| self.follow(record.connection, host));
         self.table.describe(slot, record);
     }
 

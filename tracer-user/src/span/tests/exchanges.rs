@@ -143,9 +143,7 @@ fn one_byte_at_a_time() {
     let request = get("/slow");
     for (n, byte) in request.iter().enumerate() {
         let at = 100 + n as u64 * 10;
-        // What the first read left behind was there all the while.
-        let begin = if n == 0 { 90 } else { 0 };
-        bed.received(on(1), (begin, at), &[*byte]);
+        bed.received(on(1), (at - 10, at), &[*byte]);
     }
     for (n, byte) in OK.iter().enumerate() {
         let at = 1000 + n as u64 * 10;
@@ -167,16 +165,28 @@ fn one_byte_at_a_time() {
 }
 
 #[test]
-fn a_request_that_waited_behind_another_arrived_with_it() {
+fn a_record_of_the_connection_that_comes_late_still_tells_its_addresses() {
+    let mut bed = Bed::new();
+    bed.received(on(1), (100, 110), &get("/a"));
+    bed.accepted(1);
+    bed.sent(on(1), (120, 130), OK);
+    let span = bed.span();
+    assert_eq!((path(&span), span.incomplete), ("/a".to_owned(), None));
+    assert_eq!(span.addresses.unwrap().local, address("10.0.0.1:80"));
+}
+
+#[test]
+fn when_bytes_arrived_is_left_out_where_it_is_not_known() {
     let mut bed = Bed::new();
     bed.accepted(1);
-    bed.received(on(1), (100, 150), &get("/a"));
-    bed.sent(on(1), (200, 210), OK);
-    bed.received(on(1), (0, 250), &get("/b"));
-    bed.sent(on(1), (300, 310), OK);
-    let spans = bed.spans();
-    assert_eq!(spans[1].instants.arrived, unix(100));
-    assert_eq!(spans[1].instants.read_start, unix(250));
+    bed.received(on(1), (0, 110), &get("/a"));
+    bed.sent(on(1), (0, 130), OK);
+    let span = bed.span();
+    assert_eq!(
+        (span.instants.arrived, span.instants.read_start),
+        (0, unix(110))
+    );
+    assert_eq!(span.instants.write_start, unix(130));
 }
 
 #[test]
