@@ -18,6 +18,7 @@
 //! * [`export`] encodes and delivers; nothing else knows `opentelemetry`.
 //! * [`pipeline`] alone knows all stations and runs them on one thread.
 //!
+//! [`run`] starts and ends all that; [`doctor`] says what a host offers.
 //! Beside the stream of data: [`config`] (flags and environment), [`target`] (which processes),
 //! [`resource`] (what a process is called), [`metrics`] (the agent's own counters), [`messages`]
 //! (standard error).
@@ -25,6 +26,7 @@
 pub mod cli;
 pub mod config;
 pub mod context;
+pub mod doctor;
 pub mod event;
 pub mod export;
 pub mod messages;
@@ -33,6 +35,7 @@ pub mod pipeline;
 pub mod probe;
 pub mod protocol;
 pub mod resource;
+pub mod run;
 pub mod semconv;
 pub mod span;
 pub mod stream;

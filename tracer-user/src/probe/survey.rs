@@ -20,6 +20,8 @@ pub struct Finding {
     pub detail: String,
     /// What to do, where something is amiss; else empty.
     pub advice: String,
+    /// This is about a whole family of hooks: one that works is enough to trace.
+    pub family: Option<Family>,
 }
 
 impl Finding {
@@ -29,6 +31,7 @@ impl Finding {
             works,
             detail: detail.into(),
             advice: String::new(),
+            family: None,
         }
     }
 
@@ -168,14 +171,14 @@ fn tracefs() -> Finding {
 /// A family as a whole, then each of its programs that does not attach.
 fn probes(btf: &KernelBtf, family: Family) -> Vec<Finding> {
     let name = format!("{family} probes");
+    let whole = |works, detail: String| Finding {
+        family: Some(family),
+        ..Finding::new(&name, Some(works), detail).advise(advice(family))
+    };
     let options = Options::default();
     let mut kernel = match Kernel::load(btf, family, &options, true) {
         Ok(kernel) => kernel,
-        Err(error) => {
-            return vec![
-                Finding::new(&name, Some(false), error.to_string()).advise(advice(family)),
-            ];
-        }
+        Err(error) => return vec![whole(false, error.to_string())],
     };
     let mut each = Vec::new();
     let mut works = true;
@@ -197,8 +200,7 @@ fn probes(btf: &KernelBtf, family: Family) -> Vec<Finding> {
             }
         }
     }
-    let whole = Finding::new(&name, Some(works), format!("{attached} programs attach"));
-    each.insert(0, whole.advise(advice(family)));
+    each.insert(0, whole(works, format!("{attached} programs attach")));
     each
 }
 

@@ -56,11 +56,11 @@ impl Selection {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nothing has this id.
-    #[error("process {0}: there is none; `ps -e` lists those that run")]
+    #[error("process {0}: no such process; `ps -e` lists those that run")]
     NoSuchProcess(u32),
     /// A thread of the kernel.
     #[error(
-        "process {pid} ({name}): a thread of the kernel makes no system calls; name the process that serves"
+        "process {pid} ({name}): a kernel thread makes no system calls; name the process that serves"
     )]
     KernelThread {
         /// Its id.

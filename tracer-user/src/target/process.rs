@@ -220,7 +220,7 @@ mod tests {
         let error = Process::find(999_999_999).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "process 999999999: there is none; `ps -e` lists those that run"
+            "process 999999999: no such process; `ps -e` lists those that run"
         );
         assert!(matches!(
             Process::find(u32::MAX),
