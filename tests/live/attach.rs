@@ -106,7 +106,9 @@ fn within_a_body(family: Family) {
 
 /// From the agent's start to the first span at the endpoint, the exporter's delay set aside.
 fn first_span(family: Family) {
-    const GOAL: Duration = Duration::from_millis(200);
+    // Twice the goal, which is for a machine that does nothing else: `cargo xtask bench attach`
+    // measures it there.
+    const LONGEST: Duration = Duration::from_millis(400);
     let server = Server::start(Kind::Nginx);
     let sink = Sink::start();
     let mut best = Duration::MAX;
@@ -133,7 +135,7 @@ fn first_span(family: Family) {
         best = best.min(begun.elapsed());
         agent.stop();
     }
-    assert!(best < GOAL, "attach to first span took {best:?}");
+    assert!(best < LONGEST, "attach to first span took {best:?}");
 }
 
 /// Workers that the traced master forks later are traced from their first byte.
@@ -237,22 +239,38 @@ fn command_exit_codes(family: Family) {
 fn selected_later(family: Family) {
     let sink = Sink::start();
     let first = Server::start(Kind::Node);
-    let agent = Agent::start([
+    let port = first.address.port().to_string();
+    let endpoint = sink.endpoint();
+    let mut arguments = vec![
         "--port",
-        &first.address.port().to_string(),
+        &port,
         "--exe",
         "*/peer",
         "--otlp-endpoint",
-        &sink.endpoint(),
-        "--probes",
-        family.name(),
-    ]);
+        &endpoint,
+    ];
+    arguments.extend(["--probes", family.name()]);
+    let agent = Agent::spawn_with(arguments, |command| {
+        command.env("OTEL_BSP_SCHEDULE_DELAY", "10");
+    });
+    agent.wait_ready();
     let mut exchanges = load::run(first.address, 3, 100, |n| Kind::Node.request(n));
     let later = plain_peer();
+    // It is found as it starts, but nothing makes it wait for that.
+    wait::until("a span of the later process", wait::SOON, || {
+        load::run(later.address, 1, 1, |n| get(format!("/found/{n}")));
+        let spans = sink.spans();
+        spans
+            .iter()
+            .any(|span| span.pid() == Some(i64::from(later.pid())))
+            .then_some(())
+    });
     exchanges.extend(load::run(later.address, 3, 100, |n| get(format!("/{n}"))));
     let stats = agent.stop_for_stats();
     stats.assert_nothing_lost();
-    check::exact(&sink.spans(), &exchanges);
+    let mut spans = sink.spans();
+    spans.retain(|span| !span.text("url.path").starts_with("/found/"));
+    check::exact(&spans, &exchanges);
 }
 
 /// `--all`: whoever is there, whatever else goes on.

@@ -29,6 +29,9 @@ fn exact(kind: Kind, family: Family) {
     let exchanges = load::run(server.address, CONNECTIONS, REQUESTS, |n| kind.request(n));
     let (spans, stats) = traced.finish();
     check::exact(&spans, &exchanges);
+    if family == Family::Sock {
+        check::queue(&spans);
+    }
     assert_eq!(stats.spans.made, REQUESTS as u64, "{stats:?}");
     assert_eq!(stats.messages.complete, 2 * REQUESTS as u64, "{stats:?}");
 }

@@ -1,6 +1,6 @@
 //! Compares spans with the exchanges they are of: all of them, each once, every fact exact.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::load::Exchange;
 use crate::span::{SERVER, Span};
@@ -59,6 +59,23 @@ pub fn exact(spans: &[Span], exchanges: &[Exchange]) {
         spans.len(),
         wrong[..wrong.len().min(SHOWN)].join("\n")
     );
+}
+
+/// Panics unless each span tells how long its request waited in the kernel, where the hook for that
+/// is (`sock`). A connection's first request may have come before the process, whose connection it
+/// is then only known to be, accepted it.
+#[track_caller]
+pub fn queue(spans: &[Span]) {
+    let mut spans: Vec<&Span> = spans.iter().collect();
+    spans.sort_by_key(|span| span.start);
+    let mut known = HashSet::new();
+    for span in spans {
+        let first = known.insert(span.int("network.peer.port"));
+        assert!(
+            first || span.double("tracer.stage.queue").is_some(),
+            "no queue stage in {span:?}"
+        );
+    }
 }
 
 /// What a server span says of its exchange that is not so.

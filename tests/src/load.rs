@@ -81,7 +81,8 @@ pub fn ids(load: u64, number: usize) -> (String, String) {
 }
 
 /// Makes `count` requests over `connections` connections, `request` telling each by its number.
-/// A connection that the server closes is opened anew. Panics on anything unexpected.
+/// A connection that the server closes is opened anew; one at a time, up to its first answer, for
+/// Python's server queues no more than five. Panics on anything unexpected.
 #[track_caller]
 pub fn run(
     address: SocketAddr,
@@ -92,6 +93,7 @@ pub fn run(
     static LOADS: AtomicUsize = AtomicUsize::new(0);
     let load = LOADS.fetch_add(1, Ordering::Relaxed) as u64;
     let next = AtomicUsize::new(0);
+    let door = Mutex::new(());
     let exchanges = Mutex::new(Vec::with_capacity(count));
     std::thread::scope(|scope| {
         for _ in 0..connections {
@@ -105,7 +107,7 @@ pub fn run(
                     }
                     let exchange = exchange(
                         &mut connection,
-                        address,
+                        (address, &door),
                         &request(number),
                         ids(load, number),
                     );
@@ -121,19 +123,24 @@ pub fn run(
 /// Makes one request over `connection`, opening it if need be and keeping it if it may be used again.
 fn exchange(
     connection: &mut Option<Connection>,
-    address: SocketAddr,
+    (address, door): (SocketAddr, &Mutex<()>),
     request: &Request,
     (trace_id, parent): (String, String),
 ) -> io::Result<Exchange> {
+    let mut entering = None;
     let mut open = match connection.take() {
         Some(open) => open,
-        None => Connection::open(address)?,
+        None => {
+            entering = door.lock().ok();
+            Connection::open(address)?
+        }
     };
     let (bytes, request_body) = encode(request, &trace_id, &parent);
     let began = now();
     open.write(&bytes)?;
     let response = open.read(request.method)?;
     let ended = now();
+    drop(entering);
     if response.keep_alive {
         *connection = Some(open);
     }
