@@ -12,6 +12,10 @@ use crate::protocol::{Incomplete, Side};
 /// this many are those of 20,000 new connections a second.
 const MAX_HELD: usize = 4096;
 
+/// How long a connection that ended is kept, boot-time ns. The peer's reset is seen on another
+/// processor than the last transfers, whose records may come after it.
+const END_GRACE: u64 = 50_000_000;
+
 /// A finished exchange whose trace is not final.
 pub(super) struct Held {
     exchange: Exchange,
@@ -28,15 +32,46 @@ impl Tracker {
             }
             return;
         };
-        let Some(connection) = self.table.get_mut(slot) else {
-            return;
-        };
-        connection.touched = self.now;
-        let mut batch = std::mem::take(&mut self.batch);
-        let at = connection.feed.end(ended.what, ended.at_ns, &mut batch);
-        self.take_batch(slot, batch, &at, host);
         if ended.what == End::All {
+            self.ending.push_back(*ended);
+        } else {
+            self.end(slot, ended, host);
+        }
+    }
+
+    /// Takes out the connections that ended a while ago.
+    pub(super) fn close_ended(&mut self, host: &mut impl Host) {
+        while let Some(ended) = self
+            .ending
+            .pop_front_if(|ended| ended.at_ns + END_GRACE <= self.now)
+        {
+            self.close_named(&ended, host);
+        }
+    }
+
+    /// Takes out a connection whose name belongs to another one now.
+    pub(super) fn close_renamed(&mut self, slot: Slot, id: ConnectionId, host: &mut impl Host) {
+        let ending = self.ending.iter().position(|ended| ended.connection == id);
+        match ending.and_then(|at| self.ending.remove(at)) {
+            Some(ended) => self.close_named(&ended, host),
+            // The record of its end was lost.
+            None => _ = self.close(slot, Incomplete::LostEvents, self.now, host),
+        }
+    }
+
+    fn close_named(&mut self, ended: &Ended, host: &mut impl Host) {
+        if let Some(slot) = self.table.followed(ended.connection) {
+            self.end(slot, ended, host);
             self.close(slot, Incomplete::ConnectionClosed, ended.at_ns, host);
+        }
+    }
+
+    fn end(&mut self, slot: Slot, ended: &Ended, host: &mut impl Host) {
+        if let Some(connection) = self.table.get_mut(slot) {
+            connection.touched = self.now;
+            let mut batch = std::mem::take(&mut self.batch);
+            let at = connection.feed.end(ended.what, ended.at_ns, &mut batch);
+            self.take_batch(slot, batch, &at, host);
         }
     }
 
@@ -73,6 +108,9 @@ impl Tracker {
 
     /// The agent stops. What has its answer becomes a span; what has not is counted.
     pub fn stop(&mut self, host: &mut impl Host) {
+        for ended in std::mem::take(&mut self.ending) {
+            self.close_named(&ended, host);
+        }
         for slot in self.table.slots() {
             let Some(mut connection) = self.table.remove(slot) else {
                 continue;

@@ -7,6 +7,8 @@
 //!
 //! Nothing is allocated per event, and a connection is looked up once per event.
 
+use std::collections::VecDeque;
+
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use slab::Slab;
@@ -113,6 +115,8 @@ pub struct Tracker {
     pub(super) executors: Executors,
     pub(super) processes: HashMap<u32, Process, foldhash::fast::RandomState>,
     pub(super) held: Vec<Held>,
+    /// Connections that are over, oldest first.
+    pub(super) ending: VecDeque<event::Ended>,
     pub(super) counts: TrackerCounts,
     /// The latest instant seen, boot-time ns.
     pub(super) now: u64,
@@ -154,6 +158,7 @@ impl Tracker {
     /// Time passed: `now` in boot-time ns. Call about every 100 ms.
     pub fn tick(&mut self, now: u64, host: &mut impl Host) {
         self.now = self.now.max(now);
+        self.close_ended(host);
         self.release_held(host);
     }
 
@@ -180,8 +185,8 @@ impl Tracker {
         if let Some(slot) = known
             && self.table.get(slot).is_some_and(|known| known.described)
         {
-            // That one has ended, and the record of it was lost.
-            self.close(slot, Incomplete::LostEvents, self.now, host);
+            // The name is used again: that connection has ended.
+            self.close_renamed(slot, record.connection, host);
             known = None;
         }
         self.table.forget_ignored(record.connection);

@@ -248,7 +248,7 @@ fn an_early_answer_then_closed() {
         (120, 130),
         b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n",
     );
-    bed.ended(1, End::All, 500);
+    bed.closed(1, 500);
     let span = bed.span();
     assert_eq!(
         (status(&span), span.incomplete),
@@ -268,7 +268,7 @@ fn a_request_without_an_answer_when_the_connection_closes() {
     let mut bed = Bed::new();
     bed.accepted(1);
     bed.received(on(1), (100, 110), &get("/gone"));
-    bed.ended(1, End::All, 500);
+    bed.closed(1, 500);
     let span = bed.span();
     assert_eq!(path(&span), "/gone");
     assert_eq!(span.incomplete, Some(Incomplete::ConnectionClosed));
@@ -291,7 +291,7 @@ fn closed_within_the_head() {
     let mut bed = Bed::new();
     bed.accepted(1);
     bed.received(on(1), (100, 110), b"GET /half HTTP/1.1\r\nHo");
-    bed.ended(1, End::All, 500);
+    bed.closed(1, 500);
     assert!(bed.spans().is_empty(), "nothing is known of it");
     assert_eq!(
         bed.messages(),
@@ -311,7 +311,7 @@ fn closed_within_the_answer() {
         (120, 130),
         b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\npart",
     );
-    bed.ended(1, End::All, 500);
+    bed.closed(1, 500);
     let span = bed.span();
     assert_eq!(
         (status(&span), span.incomplete),
@@ -327,13 +327,47 @@ fn closed_within_the_answer() {
 }
 
 #[test]
+fn records_of_the_last_transfers_may_come_after_the_end() {
+    let mut bed = Bed::new();
+    bed.accepted(1);
+    bed.received(on(1), (100, 110), &get("/"));
+    // The client was gone when the answer was written.
+    bed.ended(1, End::All, 125);
+    bed.sent(on(1), (120, 130), OK);
+    assert_eq!(
+        (bed.span().incomplete, bed.messages()),
+        (None, (2, 2, vec![]))
+    );
+    bed.tick(60_000_000);
+    bed.stop();
+    bed.assert_empty();
+}
+
+#[test]
+fn a_name_used_again_at_once() {
+    let mut bed = Bed::new();
+    bed.accepted(1);
+    bed.received(on(1), (100, 110), &get("/old"));
+    bed.ended(1, End::All, 120);
+    bed.positions.clear();
+    bed.accepted(1);
+    bed.received(on(1), (200, 210), &get("/new"));
+    bed.tick(60_000_000);
+    bed.sent(on(1), (60_000_000, 60_000_001), OK);
+    let spans = bed.spans();
+    assert_eq!(spans.iter().map(path).collect::<Vec<_>>(), ["/old", "/new"]);
+    assert_eq!(spans[0].incomplete, Some(Incomplete::ConnectionClosed));
+    assert_eq!(spans[1].incomplete, None);
+}
+
+#[test]
 fn a_body_until_the_close_ends_with_its_last_byte() {
     let mut bed = Bed::new();
     bed.accepted(1);
     bed.received(on(1), (100, 110), &get("/"));
     bed.sent(on(1), (120, 130), b"HTTP/1.1 200 OK\r\n\r\nsome");
     bed.sent(on(1), (140, 150), b" more");
-    bed.ended(1, End::All, 500);
+    bed.closed(1, 500);
     let span = bed.span();
     assert_eq!((status(&span), span.incomplete), (200, None));
     assert_eq!(
@@ -447,7 +481,7 @@ fn after_an_upgrade_the_rest_is_left_alone() {
     assert_eq!(bed.out.ignored, [ConnectionId(1)]);
     bed.received(on(1), (140, 150), &get("/in-the-tunnel"));
     bed.sent(on(1), (160, 170), OK);
-    bed.ended(1, End::All, 500);
+    bed.closed(1, 500);
     bed.stop();
     assert!(bed.spans().is_empty());
     assert_eq!(bed.messages(), (2, 2, vec![]));
@@ -468,7 +502,7 @@ fn another_protocol_is_given_up() {
     bed.sent(on(1), (120, 130), b"\x16\x03\x03");
     assert_eq!(bed.out.ignored.len(), 1);
     assert_eq!(bed.tracker.counts().ignored, 1);
-    bed.ended(1, End::All, 500);
+    bed.closed(1, 500);
     bed.stop();
     bed.assert_empty();
 }

@@ -196,6 +196,12 @@ impl Bed {
         }));
     }
 
+    /// The connection is gone, and so long that nothing more of it comes.
+    fn closed(&mut self, connection: u64, at_ns: u64) {
+        self.ended(connection, End::All, at_ns);
+        self.tick(at_ns + 50_000_000);
+    }
+
     fn tick(&mut self, now: u64) {
         self.tracker.tick(now, &mut self.out);
     }
