@@ -327,6 +327,12 @@ pub struct Offsets {
     pub file_inode: u32,
     /// `struct file`: of a socket, its `struct socket`.
     pub file_private_data: u32,
+    /// `struct file`: how many refer to it, as [`Offsets::file_refs_one`] counts.
+    pub file_refs: u32,
+    /// What stands in [`Offsets::file_refs`] when it is one: 1, or 0 since Linux 6.13.
+    pub file_refs_one: u32,
+    /// `struct unix_sock`: its address, or null.
+    pub unix_addr: u32,
     /// `struct inode`.
     pub inode_mode: u32,
     /// See [`Offsets::inode_mode`].

@@ -4,7 +4,7 @@
 //! type the verifier knows (a tracepoint's argument, the current task, its registers); [`read`] copies
 //! through any kernel address.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel};
 use tracer_ebpf::abi::{Offsets, Settings};
 
 /// Set by the loader; read-only, so that the verifier takes every offset for a constant.
@@ -54,4 +54,11 @@ pub unsafe fn field<T: Copy>(base: *const u8, offset: usize) -> T {
 pub fn read<T: Copy + Default>(base: *const u8, offset: usize) -> T {
     // SAFETY: the helper checks the address and reports a fault as an error.
     unsafe { bpf_probe_read_kernel(base.wrapping_add(offset).cast::<T>()) }.unwrap_or_default()
+}
+
+/// The time, as all records have it.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: takes nothing.
+    unsafe { bpf_ktime_get_boot_ns() }
 }

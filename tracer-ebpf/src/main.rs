@@ -5,6 +5,7 @@
 //! * [`syscall`]: the `syscall` family, the fallback: enter and exit of each I/O call.
 //! * [`lifecycle`]: connect, listen and close of sockets; fork, exec and exit of processes.
 //! * [`transfer`]: what both families do with a transfer once they found its socket.
+//! * [`connection`]: what a socket is.
 //! * [`task`]: who is calling, and where its buffers are.
 //! * [`emit`]: bounded copies into the ring, loss counters, waking the reader.
 //! * [`maps`], [`kernel`]: every map; every kernel structure's field.
@@ -16,11 +17,13 @@
 // The only way to the atomic instructions of BPF.
 #![feature(asm_experimental_arch)]
 
+mod connection;
 mod emit;
 mod kernel;
 mod lifecycle;
 mod maps;
 mod socket;
+mod syscall;
 mod task;
 mod transfer;
 

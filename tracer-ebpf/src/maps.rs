@@ -5,10 +5,13 @@ use core::ffi::c_void;
 
 use aya_ebpf::bindings::{BPF_F_CLONE, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_map_type};
 use aya_ebpf::btf_maps::{Array, LruHashMap, PerCpuArray, RingBuf};
-use aya_ebpf::helpers::generated::bpf_sk_storage_get;
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_task_btf, bpf_sk_storage_get, bpf_task_storage_get,
+};
 use aya_ebpf::macros::btf_map;
 use tracer_ebpf::abi::{COUNTERS, Counter, PID_LIMIT};
 
+use crate::kernel::setting;
 use crate::transfer::Socket;
 
 /// Records for the agent, which sets the size.
@@ -44,6 +47,22 @@ pub static SOCKETS: LocalStorage<
     { (BPF_F_NO_PREALLOC | BPF_F_CLONE) as usize },
 > = LocalStorage::new();
 
+/// What the `syscall` family knows of a socket, by the address of its `struct sock`; its programs
+/// can't use [`SOCKETS`]. An LRU: what falls out starts anew, as if met midway.
+#[btf_map]
+pub static CONNECTIONS: LruHashMap<u64, Socket, 32768> = LruHashMap::new();
+
+/// When the call that a thread is in began (`syscall` family).
+#[btf_map]
+pub static STARTS: LocalStorage<
+    u64,
+    { bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = LocalStorage::new();
+
+/// A new entry of [`CONNECTIONS`].
+static EMPTY: Socket = Socket::EMPTY;
+
 /// A map whose values live in a kernel object. (aya-ebpf has none for tasks, and its socket storage
 /// can neither be cloned to accepted sockets nor be used from a tracepoint.)
 #[repr(C)]
@@ -77,6 +96,11 @@ impl<V, const TYPE: usize, const FLAGS: usize> LocalStorage<V, TYPE, FLAGS> {
 /// A socket's state; null where it has none.
 #[inline(always)]
 pub fn socket(sk: *const u8) -> *mut Socket {
+    if setting!(syscall) != 0 {
+        return CONNECTIONS
+            .get_ptr_mut(sk as u64)
+            .unwrap_or(core::ptr::null_mut());
+    }
     // SAFETY: `sk` is a tracepoint's argument, as the verifier checks.
     unsafe {
         bpf_sk_storage_get(
@@ -93,6 +117,12 @@ pub fn socket(sk: *const u8) -> *mut Socket {
 #[inline(always)]
 pub fn socket_or_new(sk: *const u8) -> *mut Socket {
     const CREATE: u64 = aya_ebpf::bindings::BPF_SK_STORAGE_GET_F_CREATE as u64;
+    if setting!(syscall) != 0 {
+        const NO_EXIST: u64 = aya_ebpf::bindings::BPF_NOEXIST as u64;
+        // Fails where there is one, which is then found.
+        let _ = CONNECTIONS.insert(sk as u64, &EMPTY, NO_EXIST);
+        return socket(sk);
+    }
     // SAFETY: as in `socket`.
     unsafe {
         bpf_sk_storage_get(
@@ -103,6 +133,27 @@ pub fn socket_or_new(sk: *const u8) -> *mut Socket {
         )
     }
     .cast()
+}
+
+/// A socket is gone. (What lives in the socket goes with it.)
+#[inline(always)]
+pub fn forget_socket(sk: *const u8) {
+    if setting!(syscall) != 0 {
+        let _ = CONNECTIONS.remove(sk as u64);
+    }
+}
+
+/// Where the current thread's entry of [`STARTS`] is, made now where there was none.
+#[inline(always)]
+pub fn start_of_call() -> Option<&'static mut u64> {
+    const CREATE: u64 = aya_ebpf::bindings::BPF_LOCAL_STORAGE_GET_F_CREATE as u64;
+    // SAFETY: the helpers take what they are given here; the value lives as long as the thread.
+    unsafe {
+        let task = bpf_get_current_task_btf();
+        bpf_task_storage_get(STARTS.map(), task, core::ptr::null_mut(), CREATE)
+            .cast::<u64>()
+            .as_mut()
+    }
 }
 
 /// Adds one to a counter. Atomic, since a hook may be preempted by another's.

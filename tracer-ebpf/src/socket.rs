@@ -5,23 +5,15 @@
 //! The last two are optional: without them a message has no time of arrival, a send none of its start.
 
 use aya_ebpf::cty::c_int;
-use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use tracer_ebpf::abi::{ENDED_RECEIVING, RECEIVED, SENT};
 
-use crate::kernel::{field, offset};
-use crate::lifecycle::announce;
+use crate::kernel::{field, now, offset};
 use crate::maps;
-use crate::task::{Buffers, Who};
-use crate::transfer::{FOREIGN, Moved, NEW, Socket, TRACED, UNKNOWN_PROTOCOL};
-
-/// `recv` flags (include/linux/socket.h).
-const MSG_OOB: c_int = 0x1;
-const MSG_PEEK: c_int = 0x2;
-const MSG_TRUNC: c_int = 0x20;
-const MSG_ERRQUEUE: c_int = 0x2000;
+use crate::task::{Buffers, Who, flags};
+use crate::transfer::{Moved, Socket};
 
 /// `sock_recv_length(sk, ret, flags)`.
 #[btf_tracepoint(function = "sock_recv_length")]
@@ -30,18 +22,15 @@ pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
     if !who.is_traced() {
         return 0;
     }
-    let (sk, result, flags): (*const u8, c_int, c_int) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
+    let (sk, result, flags): (*const u8, c_int, u32) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
     if result < 0 {
         return failed(sk);
     }
-    // A peek leaves the bytes where they are, and neither urgent data nor the error queue is part of
-    // the stream.
-    if flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB) != 0 {
+    if flags & flags::NOT_OF_THE_STREAM != 0 {
         return 0;
     }
     let Some(socket) = reported(sk) else { return 0 };
-    let buffers = if flags & MSG_TRUNC != 0 {
-        // The bytes were thrown away, the buffer holds something else.
+    let buffers = if flags & flags::TRUNC != 0 {
         Buffers::NONE
     } else {
         Buffers::of_current_call()
@@ -53,7 +42,14 @@ pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
         }
         return 0;
     }
-    transfer(sk, socket, who, RECEIVED, result, buffers, end_ns);
+    let moved = Moved {
+        who,
+        direction: RECEIVED.into(),
+        length: result as u32,
+        end_ns,
+        buffers,
+    };
+    socket.transferred(sk, &moved);
     // SAFETY: `sk` is the tracepoint's argument, a `struct sock`.
     let more = unsafe { field::<u32>(sk, offset!(sk_receive_qlen)) } != 0;
     socket.drained(more);
@@ -72,8 +68,14 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
         return failed(sk);
     }
     let Some(socket) = reported(sk) else { return 0 };
-    let buffers = Buffers::of_current_call();
-    transfer(sk, socket, who, SENT, result, buffers, now());
+    let moved = Moved {
+        who,
+        direction: SENT.into(),
+        length: result as u32,
+        end_ns: now(),
+        buffers: Buffers::of_current_call(),
+    };
+    socket.transferred(sk, &moved);
     0
 }
 
@@ -82,9 +84,7 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
 pub fn tcp_sendmsg_locked(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the map's own memory.
     if let Some(socket) = unsafe { maps::socket(ctx.arg(0)).as_mut() }
-        && socket.verdict <= TRACED
-        && socket.verdict != FOREIGN
-        && socket.send_start_ns == 0
+        && socket.wants_start()
     {
         socket.send_start_ns = now();
     }
@@ -96,8 +96,7 @@ pub fn tcp_sendmsg_locked(ctx: BtfTracePointContext) -> i32 {
 pub fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the map's own memory.
     if let Some(socket) = unsafe { maps::socket(ctx.arg(0)).as_mut() }
-        && socket.verdict != FOREIGN
-        && socket.verdict != UNKNOWN_PROTOCOL
+        && socket.is_wanted()
     {
         socket.arrived(now());
     }
@@ -114,43 +113,15 @@ fn reported(sk: *const u8) -> Option<&'static mut Socket> {
         socket = unsafe { maps::socket_or_new(sk).as_mut() };
     }
     let socket = socket?;
-    if socket.verdict == NEW {
-        socket.verdict = if crate::lifecycle::is_stream(sk) {
-            // SAFETY: the tracepoint's argument.
-            socket.id = unsafe { bpf_get_socket_cookie(sk.cast_mut().cast()) };
-            TRACED
-        } else {
-            FOREIGN
-        };
-    }
+    // SAFETY: `sk` is the tracepoint's argument.
+    socket.judge(sk, || unsafe {
+        bpf_get_socket_cookie(sk.cast_mut().cast())
+    });
     if socket.is_reported() {
         Some(socket)
     } else {
         None
     }
-}
-
-#[inline(always)]
-fn transfer(
-    sk: *const u8,
-    socket: &mut Socket,
-    who: Who,
-    direction: u8,
-    length: c_int,
-    buffers: Buffers,
-    end_ns: u64,
-) {
-    let moved = Moved {
-        who,
-        direction,
-        length: length as u32,
-        end_ns,
-        buffers,
-    };
-    if socket.announced == 0 {
-        announce(sk, socket, &moved);
-    }
-    socket.report(&moved);
 }
 
 /// A transfer that moved nothing.
@@ -161,10 +132,4 @@ fn failed(sk: *const u8) -> i32 {
         socket.failed();
     }
     0
-}
-
-#[inline(always)]
-fn now() -> u64 {
-    // SAFETY: takes nothing.
-    unsafe { bpf_ktime_get_boot_ns() }
 }

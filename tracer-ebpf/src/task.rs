@@ -14,6 +14,7 @@ use crate::kernel::{field, offset, setting};
 use crate::maps;
 
 /// The current process and thread, as `bpf_get_current_pid_tgid` has them.
+#[repr(transparent)]
 #[derive(Clone, Copy)]
 pub struct Who(pub u64);
 
@@ -53,43 +54,44 @@ pub fn is_traced(tgid: u32) -> bool {
 }
 
 /// Where a system call's bytes are in the memory of its process.
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Buffers {
-    /// One of [`Buffers::UNSEEN`], [`Buffers::ONE`], [`Buffers::VECTOR`], [`Buffers::MESSAGES`].
-    pub shape: u8,
-    /// The caller is a 32-bit program: its pointers and lengths in memory are 4 bytes.
-    pub compat: bool,
     /// The buffer, the iovec array, or the mmsghdr array.
     pub address: u64,
     /// Bytes asked for, iovecs, or messages.
     pub count: u64,
+    /// One of [`Buffers::UNSEEN`], [`Buffers::ONE`], [`Buffers::VECTOR`], [`Buffers::MESSAGES`].
+    pub shape: u32,
+    /// Not 0: the caller is a 32-bit program, its pointers and lengths in memory are 4 bytes.
+    pub compat: u32,
 }
 
 impl Buffers {
     /// Not known, or not in the process' memory (sendfile, splice, io_uring).
-    pub const UNSEEN: u8 = 0;
+    pub const UNSEEN: u32 = 0;
     /// One buffer of `count` bytes.
-    pub const ONE: u8 = 1;
+    pub const ONE: u32 = 1;
     /// `count` iovecs.
-    pub const VECTOR: u8 = 2;
+    pub const VECTOR: u32 = 2;
     /// `count` messages of `recvmmsg` or `sendmmsg`, one of which is meant.
-    pub const MESSAGES: u8 = 3;
+    pub const MESSAGES: u32 = 3;
 
     /// Nothing known.
     pub const NONE: Buffers = Buffers {
-        shape: Buffers::UNSEEN,
-        compat: false,
         address: 0,
         count: 0,
+        shape: Buffers::UNSEEN,
+        compat: 0,
     };
 
     #[inline(always)]
-    fn new(shape: u8, compat: bool, address: u64, count: u64) -> Buffers {
+    fn new(shape: u32, compat: bool, address: u64, count: u64) -> Buffers {
         Buffers {
-            shape,
-            compat,
             address,
             count,
+            shape,
+            compat: u32::from(compat),
         }
     }
 
@@ -204,12 +206,54 @@ impl Buffers {
         }
     }
 
+    /// How many bytes message `index` of [`Buffers::MESSAGES`] moved: the call wrote it there.
+    #[inline(always)]
+    pub fn message_length(&self, index: u32) -> u32 {
+        let at = self.address + u64::from(index) * 64 + 56;
+        // SAFETY: the helper checks the address.
+        unsafe { bpf_probe_read_user(at as usize as *const u32) }.unwrap_or(0)
+    }
+
     /// Message `index` of [`Buffers::MESSAGES`].
     #[inline(always)]
     pub fn message(&self, index: u32) -> Buffers {
         // A `struct mmsghdr` is a msghdr and a length, padded.
-        let stride = if self.compat { 32 } else { 64 };
-        Buffers::of_message(self.address + u64::from(index) * stride, self.compat)
+        let compat = self.compat != 0;
+        let stride = if compat { 32 } else { 64 };
+        Buffers::of_message(self.address + u64::from(index) * stride, compat)
+    }
+}
+
+/// Flags of `recv` (include/linux/socket.h).
+pub mod flags {
+    use crate::kernel::{field, offset};
+
+    /// The bytes are thrown away, the buffer holds something else.
+    pub const TRUNC: u32 = 0x20;
+    const OOB: u32 = 0x1;
+    const PEEK: u32 = 0x2;
+    const ERRQUEUE: u32 = 0x2000;
+    /// A peek leaves the bytes where they are, and neither urgent data nor the error queue is part of
+    /// the stream.
+    pub const NOT_OF_THE_STREAM: u32 = PEEK | OOB | ERRQUEUE;
+
+    /// Those that the arguments of a 64-bit call name.
+    ///
+    /// # Safety
+    ///
+    /// As [`super::Buffers::of_registers`].
+    #[inline(always)]
+    pub unsafe fn of_registers(regs: *const u8) -> u32 {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match field::<u64>(regs, offset!(regs_orig_ax)) as u32 {
+                super::nr::RECVFROM | super::nr::RECVMMSG => {
+                    field::<u64>(regs, offset!(regs_r10)) as u32
+                }
+                super::nr::RECVMSG => field::<u64>(regs, offset!(regs_dx)) as u32,
+                _ => 0,
+            }
+        }
     }
 }
 

@@ -11,10 +11,11 @@
 
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use tracer_ebpf::abi::{
-    Counter, ENDED_ALL, Ended, HEAD_LIMIT, Kind, LAST_PIECE, RECEIVED, ROLE_ACCEPTED, SPARSE_HEAD,
-    TAIL, Transfer, UNSEEN,
+    AF_UNIX, Counter, ENDED_ALL, Ended, HEAD_LIMIT, Kind, LAST_PIECE, RECEIVED, SPARSE_HEAD, TAIL,
+    Transfer, UNSEEN,
 };
 
+use crate::connection::{announce, is_stream};
 use crate::emit::{self, Copy};
 use crate::maps::{self, IGNORED};
 use crate::task::{Buffers, Who};
@@ -37,6 +38,8 @@ pub struct Socket {
     pub send_start_ns: u64,
     /// When `connect` began, and when it was done.
     pub connect_ns: [u64; 2],
+    /// Its `struct sock`, as a number: a pointer can't be handed to a global function.
+    pub sk: u64,
     /// Transfers so far.
     pub transfers: u32,
     /// Bytes of this turn that were copied whole.
@@ -55,8 +58,10 @@ pub struct Socket {
     pub announced: u8,
     /// What was reported as ended: bits of `abi::ENDED_*`, and 4 for all.
     pub ended: u8,
+    /// `abi::AF_*`.
+    pub family: u8,
     /// Keeps the size a multiple of 8.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
 }
 
 /// A transfer that is being reported. It is kept in the socket because there the verifier tracks no
@@ -93,16 +98,39 @@ const MOST_IOVECS: u32 = 32;
 /// Iovecs read from the process at once.
 const IOVEC_BATCH: usize = 8;
 
-/// One transfer, as its hook saw it.
+/// One transfer, as its hook saw it. Without padding, since it is handed to a global function, which
+/// the verifier wants to find initialised to the last byte.
+#[repr(C)]
 pub struct Moved {
     pub who: Who,
-    pub direction: u8,
-    pub length: u32,
     pub end_ns: u64,
     pub buffers: Buffers,
+    pub length: u32,
+    /// `abi::RECEIVED` or `abi::SENT`.
+    pub direction: u32,
 }
 
 impl Socket {
+    /// Nothing known.
+    // SAFETY: all-zero is a valid value of a structure of integers.
+    pub const EMPTY: Socket = unsafe { core::mem::zeroed() };
+
+    /// Judges a socket that is new: `id` names it.
+    #[inline(always)]
+    pub fn judge(&mut self, sk: *const u8, id: impl FnOnce() -> u64) {
+        if self.verdict == NEW {
+            self.verdict = if is_stream(sk) { TRACED } else { FOREIGN };
+            self.id = id();
+        }
+    }
+
+    /// Reports a transfer, and before the first one the connection.
+    #[inline(always)]
+    pub fn transferred(&mut self, sk: *const u8, moved: &Moved) {
+        self.sk = sk as u64;
+        report_transfer(self, moved);
+    }
+
     /// Whether transfers of this socket are reported now; counts those that the agent gave up.
     #[inline(always)]
     pub fn is_reported(&mut self) -> bool {
@@ -123,22 +151,21 @@ impl Socket {
         true
     }
 
-    /// Reports a transfer of a socket that [`Socket::is_reported`] and was announced.
     #[inline(always)]
-    pub fn report(&mut self, moved: &Moved) {
-        let direction = usize::from(moved.direction & 1);
-        if self.turn != moved.direction {
-            self.turn = moved.direction;
+    fn report(&mut self, moved: &Moved) {
+        let direction = (moved.direction & 1) as usize;
+        if u32::from(self.turn) != moved.direction {
+            self.turn = moved.direction as u8;
             self.captured = 0;
         }
-        let start = if moved.direction == RECEIVED {
+        let start = if moved.direction == u32::from(RECEIVED) {
             self.arrived_ns
         } else {
             core::mem::take(&mut self.send_start_ns)
         };
         let record = Transfer {
             kind: Kind::Transfer as u8,
-            direction: moved.direction,
+            direction: moved.direction as u8,
             flags: 0,
             captured: 0,
             connection: self.id,
@@ -163,7 +190,7 @@ impl Socket {
                 let under_way = &mut self.under_way[direction];
                 under_way.address = buffers.address;
                 under_way.count = buffers.count;
-                under_way.compat = u32::from(buffers.compat);
+                under_way.compat = buffers.compat;
                 self.pieces(&record);
             }
             _ => self.unseen(&record),
@@ -282,6 +309,25 @@ impl Socket {
         });
     }
 
+    /// TCP, whose end `inet_sock_set_state` tells.
+    #[inline(always)]
+    pub fn is_tcp(&self) -> bool {
+        self.family != AF_UNIX
+    }
+
+    /// Not given up: it is traced, or may yet be.
+    #[inline(always)]
+    pub fn is_wanted(&self) -> bool {
+        self.verdict == TRACED || self.verdict == NEW
+    }
+
+    /// Whether the start of the send that begins is of interest: that of the first send after bytes
+    /// came in. Those that follow it belong to the same message, or begin where the last one ended.
+    #[inline(always)]
+    pub fn wants_start(&self) -> bool {
+        self.is_wanted() && self.send_start_ns == 0 && (self.turn == RECEIVED || self.next[1] == 0)
+    }
+
     /// Bytes became readable.
     #[inline(always)]
     pub fn arrived(&mut self, now: u64) {
@@ -296,19 +342,31 @@ impl Socket {
     pub fn drained(&mut self, more: bool) {
         self.arrived_ns = if more { self.last_arrived_ns } else { 0 };
     }
+}
 
-    /// A socket that was cloned from a listening one was accepted.
-    #[inline(always)]
-    pub fn listens(&mut self) {
-        self.role = ROLE_ACCEPTED;
+/// Reports a transfer, and before the first one the connection. The return value means nothing.
+///
+/// A function of its own, and global, since the verifier checks such a one by itself and once, not
+/// again on each path, in each round of a loop and in each program that calls it.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn report_transfer(socket: *mut Socket, moved: *const Moved) -> u32 {
+    // SAFETY: the caller passes references; the verifier wants to see null excluded.
+    let (Some(socket), Some(moved)) = (unsafe { socket.as_mut() }, unsafe { moved.as_ref() })
+    else {
+        return 0;
+    };
+    if socket.announced == 0 {
+        announce(socket, moved);
     }
+    socket.report(moved);
+    0
 }
 
 /// Reports the next `length` bytes of a transfer, of which is copied what the policy says, unless
 /// `flags` say [`UNSEEN`]; counts what finds no room. The return value means nothing.
 ///
-/// A function of its own, and global, since the verifier checks such a one by itself and once, not
-/// again on each path and in each round of a loop that calls it.
+/// Global for the same reason.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn report_piece(

@@ -1,6 +1,6 @@
 //! The two families of hooks: which programs each is made of, and which of them it can do without.
 
-use aya::programs::{BtfTracePoint, Program, TracePoint};
+use aya::programs::Program;
 
 use super::load::Kernel;
 use super::offsets::KernelBtf;
@@ -8,44 +8,93 @@ use super::{Error, Family};
 
 /// A program and where it goes.
 pub(super) struct Hook {
-    /// Name in the object; of a BTF tracepoint also the tracepoint's.
+    /// Name in the object.
     pub(super) program: &'static str,
+    /// The tracepoints: of a BTF tracepoint one, of the program's name.
+    tracepoints: &'static [&'static str],
     /// Without it the family does not work.
     pub(super) required: bool,
 }
 
-const fn required(program: &'static str) -> Hook {
+/// A BTF tracepoint.
+const fn hook(program: &'static str, required: bool) -> Hook {
     Hook {
         program,
-        required: true,
+        tracepoints: &[],
+        required,
     }
 }
 
-const fn optional(program: &'static str) -> Hook {
+/// Tracepoints of system calls.
+const fn calls(
+    program: &'static str,
+    tracepoints: &'static [&'static str],
+    required: bool,
+) -> Hook {
     Hook {
         program,
-        required: false,
+        tracepoints,
+        required,
     }
 }
 
 /// Both families need them: they tell when connections and processes come and go.
 const LIFECYCLE: &[Hook] = &[
-    required("inet_sock_set_state"),
-    required("sched_process_fork"),
-    required("sched_process_exec"),
-    required("sched_process_exit"),
+    hook("inet_sock_set_state", true),
+    hook("sched_process_fork", true),
+    hook("sched_process_exec", true),
+    hook("sched_process_exit", true),
 ];
 
 /// Since Linux 6.3; `tcp_sendmsg_locked` since 6.16.
 const SOCK: &[Hook] = &[
-    required("sock_recv_length"),
-    required("sock_send_length"),
-    optional("sk_data_ready"),
-    optional("tcp_sendmsg_locked"),
+    hook("sock_recv_length", true),
+    hook("sock_send_length", true),
+    hook("sk_data_ready", false),
+    hook("tcp_sendmsg_locked", false),
 ];
 
-/// `sys_enter_*` and `sys_exit_*` of each.
-const SYSCALL: &[Hook] = &[];
+/// Exit of each call that moves bytes, entry of those that send and of `close`.
+const SYSCALL: &[Hook] = &[
+    calls(
+        "received",
+        &[
+            "sys_exit_read",
+            "sys_exit_readv",
+            "sys_exit_recvfrom",
+            "sys_exit_recvmsg",
+            "sys_exit_recvmmsg",
+        ],
+        true,
+    ),
+    calls(
+        "sent",
+        &[
+            "sys_exit_write",
+            "sys_exit_writev",
+            "sys_exit_sendto",
+            "sys_exit_sendmsg",
+            "sys_exit_sendmmsg",
+            "sys_exit_sendfile64",
+        ],
+        true,
+    ),
+    calls(
+        "send_begins",
+        &[
+            "sys_enter_write",
+            "sys_enter_writev",
+            "sys_enter_sendto",
+            "sys_enter_sendmsg",
+            "sys_enter_sendmmsg",
+            "sys_enter_sendfile64",
+        ],
+        true,
+    ),
+    calls("spliced", &["sys_exit_splice"], false),
+    calls("closes", &["sys_enter_close"], true),
+    hook("sk_data_ready", false),
+];
 
 /// Where tracefs may be mounted.
 pub(super) const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
@@ -68,7 +117,7 @@ pub(super) fn attach(
 ) -> Result<Vec<&'static str>, Error> {
     let mut missing = Vec::new();
     for hook in hooks(family) {
-        match attach_one(kernel, btf, hook.program) {
+        match attach_one(kernel, btf, hook) {
             Ok(()) => {}
             Err(_) if !hook.required => missing.push(hook.program),
             Err(error) => return Err(error),
@@ -78,38 +127,57 @@ pub(super) fn attach(
 }
 
 /// Loads and attaches one program.
-pub(super) fn attach_one(
-    kernel: &mut Kernel,
-    btf: &KernelBtf,
-    name: &'static str,
-) -> Result<(), Error> {
+pub(super) fn attach_one(kernel: &mut Kernel, btf: &KernelBtf, hook: &Hook) -> Result<(), Error> {
+    let name = hook.program;
     let failed = |source| Error::program(name, source);
     let program = kernel.ebpf.program_mut(name).ok_or(Error::Map {
         name,
         reason: "not in the BPF object".to_owned(),
     })?;
     match program {
-        Program::BtfTracePoint(program) => attach_btf(program, btf, name).map_err(failed),
-        Program::TracePoint(program) => attach_syscall(program, name).map_err(failed),
-        _ => Err(Error::Map {
-            name,
-            reason: "a program of a kind that is not expected".to_owned(),
-        }),
+        Program::BtfTracePoint(program) => {
+            program.load(name, &btf.aya).map_err(failed)?;
+            program.attach().map_err(failed)?;
+        }
+        Program::TracePoint(program) => {
+            mount_tracefs()?;
+            program.load().map_err(failed)?;
+            for tracepoint in hook.tracepoints {
+                program.attach("syscalls", tracepoint).map_err(failed)?;
+            }
+        }
+        _ => {
+            return Err(Error::Map {
+                name,
+                reason: "a program of a kind that is not expected".to_owned(),
+            });
+        }
     }
-}
-
-fn attach_btf(
-    program: &mut BtfTracePoint,
-    btf: &KernelBtf,
-    name: &str,
-) -> Result<(), aya::programs::ProgramError> {
-    program.load(name, &btf.aya)?;
-    program.attach()?;
     Ok(())
 }
 
-fn attach_syscall(program: &mut TracePoint, name: &str) -> Result<(), aya::programs::ProgramError> {
-    program.load()?;
-    program.attach("syscalls", name)?;
+/// System call tracepoints are found through tracefs, which nobody may have mounted yet.
+fn mount_tracefs() -> Result<(), Error> {
+    if TRACEFS
+        .iter()
+        .any(|path| std::fs::exists(format!("{path}/events/syscalls")).unwrap_or(false))
+    {
+        return Ok(());
+    }
+    let target = std::ffi::CString::new(TRACEFS[0])
+        .map_err(|_| Error::NoTracefs(std::io::Error::other("path")))?;
+    // SAFETY: three strings of ours, no data.
+    let done = unsafe {
+        libc::mount(
+            c"tracefs".as_ptr(),
+            target.as_ptr(),
+            c"tracefs".as_ptr(),
+            libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC,
+            std::ptr::null(),
+        )
+    };
+    if done != 0 {
+        return Err(Error::NoTracefs(std::io::Error::last_os_error()));
+    }
     Ok(())
 }

@@ -50,6 +50,11 @@ fn resolve(structures: &Structures) -> Result<Offsets, Error> {
             .offset(structure, field)
             .ok_or(Error::NoField { structure, field })
     };
+    // Since Linux 6.13 a counter of another kind, whose 0 is one reference.
+    let file_refs = match at("file", "f_ref.refcnt.counter") {
+        Ok(offset) => (offset, 0),
+        Err(_) => (at("file", "f_count.counter")?, 1),
+    };
     Ok(Offsets {
         skc_family: at("sock_common", "skc_family")?,
         skc_num: at("sock_common", "skc_num")?,
@@ -90,6 +95,9 @@ fn resolve(structures: &Structures) -> Result<Offsets, Error> {
         fdt_fd: at("fdtable", "fd")?,
         file_inode: at("file", "f_inode")?,
         file_private_data: at("file", "private_data")?,
+        file_refs: file_refs.0,
+        file_refs_one: file_refs.1,
+        unix_addr: at("unix_sock", "addr").unwrap_or(NO_FIELD),
         inode_mode: at("inode", "i_mode")?,
         inode_ino: at("inode", "i_ino")?,
     })

@@ -184,7 +184,7 @@ fn probes(btf: &KernelBtf, family: Family) -> Vec<Finding> {
     let mut works = true;
     let mut attached = 0;
     for hook in attach::hooks(family) {
-        match attach::attach_one(&mut kernel, btf, hook.program) {
+        match attach::attach_one(&mut kernel, btf, hook) {
             Ok(()) => attached += 1,
             Err(error) => {
                 works &= !hook.required;
