@@ -130,18 +130,6 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn last_words(text: &str) -> String {
-        eprintln!(
-            "{}",
-            text.lines()
-                .rev()
-                .take(40)
-                .collect::<Vec<_>>()
-                .into_iter()
-                .rev()
-                .collect::<Vec<_>>()
-                .join("\n")
-        );
-    }
     let lines: Vec<&str> = text
         .lines()
         .map(str::trim)
