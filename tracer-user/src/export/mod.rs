@@ -16,6 +16,7 @@ mod console;
 mod encode;
 mod json;
 mod otlp;
+mod overflow;
 mod sampler;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -29,6 +30,7 @@ use tokio::runtime::Handle;
 
 use self::batch::Batch;
 use self::console::Console;
+use self::overflow::Overflow;
 pub use self::sampler::Sampler;
 pub use self::settings::{
     Batching, Endpoint, Limits, Otlp, Output, Protocol, Settings, parse_headers,
@@ -116,7 +118,7 @@ struct Delivery {
     batch: Batch,
     otlp: otlp::Otlp,
     batching: Batching,
-    overflowed: u64,
+    overflow: Overflow,
 }
 
 impl Exporter {
@@ -136,7 +138,7 @@ impl Exporter {
                 batch: Batch::default(),
                 otlp: otlp::Otlp::start(otlp, batching, runtime)?,
                 batching,
-                overflowed: 0,
+                overflow: Overflow::default(),
             }),
             None => None,
         };
@@ -203,7 +205,7 @@ impl Exporter {
             (Some(delivery), _) => {
                 counts
                     .dropped
-                    .insert(dropped::QUEUE_FULL, delivery.overflowed);
+                    .insert(dropped::QUEUE_FULL, delivery.overflow.total());
                 delivered(delivery.otlp.delivered(), &mut counts);
             }
             (None, Some(console)) => {
@@ -253,7 +255,9 @@ impl Delivery {
         let room = self
             .otlp
             .has_room(self.batch.spans() + 1, self.batch.bytes());
-        self.overflowed += u64::from(!room);
+        if !room {
+            self.overflow.count();
+        }
         room
     }
 
@@ -266,6 +270,12 @@ impl Delivery {
     }
 
     fn tick(&mut self, now: Instant) {
+        if let Some(spans) = self.overflow.due(now) {
+            let most = self.batching.max_queue_size;
+            log::warn!(
+                "{spans} spans dropped: the endpoint takes them too slowly, {most} wait already (OTEL_BSP_MAX_QUEUE_SIZE)"
+            );
+        }
         let delay = self.batching.schedule_delay;
         if self.batch.since().is_some_and(|since| now >= since + delay) {
             self.close();

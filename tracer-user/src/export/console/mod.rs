@@ -20,6 +20,7 @@ use self::terminal::Terminal;
 use self::writer::{Piece, Writer};
 use super::Error;
 use super::batch::Batch;
+use super::overflow::Overflow;
 use super::settings::Batching;
 use crate::semconv;
 use crate::span::Span;
@@ -35,7 +36,7 @@ pub(super) struct Console {
     writer: Writer,
     form: Form,
     /// Spans left out, since too much waited.
-    overflowed: u64,
+    overflow: Overflow,
 }
 
 enum Form {
@@ -72,7 +73,7 @@ impl Console {
         Ok(Console {
             writer: Writer::start(output, batching)?,
             form,
-            overflowed: 0,
+            overflow: Overflow::default(),
         })
     }
 
@@ -89,7 +90,7 @@ impl Console {
         match &mut self.form {
             Form::Pretty { order, .. } => {
                 if !self.writer.has_room(order.len() + 1, 0) {
-                    self.overflowed += 1;
+                    self.overflow.count();
                     return;
                 }
                 let now = Instant::now();
@@ -101,7 +102,7 @@ impl Console {
             Form::Json(batch) => {
                 let bytes = batch.bytes() + encoded.len();
                 if !self.writer.has_room(batch.spans() + 1, bytes) {
-                    self.overflowed += 1;
+                    self.overflow.count();
                     return;
                 }
                 batch.push(&span.resource, encoded);
@@ -114,6 +115,9 @@ impl Console {
 
     /// Hands on what has waited long enough.
     pub(super) fn tick(&mut self, now: Instant) {
+        if let Some(spans) = self.overflow.due(now) {
+            log::warn!("{spans} spans not printed: standard output is read too slowly");
+        }
         match &self.form {
             Form::Pretty { .. } => self.print(now, false),
             Form::Json(batch) => {
@@ -126,7 +130,7 @@ impl Console {
 
     /// Spans left out so far, since too much waited.
     pub(super) fn overflowed(&self) -> u64 {
-        self.overflowed
+        self.overflow.total()
     }
 
     /// Spans written so far.

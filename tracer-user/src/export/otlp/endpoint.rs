@@ -46,6 +46,15 @@ pub(in crate::export) fn url(settings: &Otlp) -> Result<Url, Error> {
     Ok(url)
 }
 
+/// The URL as it may be shown: a password is for the endpoint alone.
+pub(super) fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // What can't have a password has none.
+    let _ = url.set_password(None);
+    let _ = url.set_username("");
+    url.to_string()
+}
+
 /// Whether the endpoint is on this host, where no proxy can help.
 pub(super) fn is_local(url: &Url) -> bool {
     url.host_str().is_some_and(|host| {
@@ -121,6 +130,12 @@ mod tests {
             assert!(said.starts_with("! OTLP endpoint"), "{bad}: {said}");
             assert!(!said.contains('\n'), "{said}");
         }
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let url = Url::parse("https://user:secret@h:4318/v1/traces").unwrap();
+        assert_eq!(shown(&url), "https://h:4318/v1/traces");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
 use super::client::{Attempt, chain};
+use super::endpoint;
 use super::http::accepted;
 use super::tls::Pem;
 use crate::export::Error;
@@ -32,9 +33,11 @@ impl Grpc {
     /// To be called inside the runtime.
     pub(super) fn new(url: &Url, settings: &Otlp, pem: Pem) -> Result<Self, Error> {
         let wrong = |error: tonic::transport::Error| Error::Client(chain(&error));
-        let mut endpoint = Channel::from_shared(url.as_str().to_owned())
+        // Credentials in it would become part of every request's `:authority`.
+        let address = endpoint::shown(url);
+        let mut endpoint = Channel::from_shared(address.clone())
             .map_err(|error| Error::Endpoint {
-                url: url.to_string(),
+                url: address.clone(),
                 reason: error.to_string(),
             })?
             .user_agent(concat!("tracer/", env!("CARGO_PKG_VERSION")))
@@ -64,7 +67,7 @@ impl Grpc {
         }
         Ok(Grpc {
             client,
-            address: url.to_string(),
+            address,
             metadata,
             timeout: settings.timeout,
         })

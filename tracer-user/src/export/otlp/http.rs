@@ -29,6 +29,7 @@ const LONGEST_SHOWN: usize = 200;
 pub(super) struct Http {
     client: reqwest::Client,
     url: Url,
+    address: String,
     json: bool,
     gzip: bool,
 }
@@ -73,6 +74,7 @@ impl Http {
         }
         Ok(Http {
             client: builder.build().map_err(tls)?,
+            address: endpoint::shown(&url),
             url,
             json,
             gzip: settings.gzip,
@@ -80,7 +82,7 @@ impl Http {
     }
 
     pub(super) fn address(&self) -> &str {
-        self.url.as_str()
+        &self.address
     }
 
     /// JSON and compression take milliseconds a request: too long for a thread that others share.

@@ -15,6 +15,7 @@ mod trouble;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -37,6 +38,9 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 
 /// Longest wait between retries: how soon at the latest an endpoint that is back is noticed.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// How long the end takes before the user is told what it waits for.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What became of the spans.
 #[derive(Debug, Default)]
@@ -126,7 +130,12 @@ impl Otlp {
         drop(self.requests);
         let _ = self.end.send(Instant::now() + timeout);
         // The task holds the other end as long as it may still count.
-        let _ = self.ended.recv();
+        if self.ended.recv_timeout(PATIENCE.min(timeout)) == Err(RecvTimeoutError::Timeout) {
+            let spans = self.shared.waiting_spans.load(Ordering::Relaxed);
+            let address = self.shared.client.address();
+            log::warn!("{spans} spans still wait for {address}; {timeout:.0?} at most");
+            let _ = self.ended.recv();
+        }
         Arc::clone(&self.shared.delivered)
     }
 }
@@ -219,6 +228,7 @@ async fn send(shared: &Shared, request: &Request) -> Outcome {
         }
     };
     let mut backoff = Backoff::new();
+    let mut failed_before = false;
     loop {
         let attempt = tokio::time::timeout_at(deadline, shared.client.attempt(body.clone())).await;
         let (wait, why) = match attempt {
@@ -236,11 +246,17 @@ async fn send(shared: &Shared, request: &Request) -> Outcome {
             Ok(Attempt::Retry { after, why }) => (after.unwrap_or_else(|| backoff.next()), why),
             Err(_) => (backoff.next(), "no answer in time".to_owned()),
         };
-        shared.trouble.unreachable(&why);
         let again = Instant::now() + wait;
-        if again >= deadline {
+        let gives_up = again >= deadline;
+        // One failure that the next attempt makes good (an idle connection that the endpoint had
+        // closed) is nothing to tell.
+        if failed_before || gives_up {
+            shared.trouble.unreachable(&why);
+        }
+        if gives_up {
             return Outcome::Unreachable;
         }
+        failed_before = true;
         tokio::time::sleep_until(again).await;
     }
 }
