@@ -104,38 +104,35 @@ fn within_a_body(family: Family) {
     }
 }
 
-/// From the agent's start to the first span at the endpoint, the exporter's delay set aside.
+/// What the agent computes from its start to the first span at the endpoint. The goal is in time, on
+/// a machine that does nothing else, where `cargo xtask bench attach` measures it; computing less
+/// than that is what can be held to on any.
 fn first_span(family: Family) {
-    // Twice the goal, which is for a machine that does nothing else: `cargo xtask bench attach`
-    // measures it there.
-    const LONGEST: Duration = Duration::from_millis(400);
+    const GOAL: Duration = Duration::from_millis(200);
     let server = Server::start(Kind::Nginx);
     let sink = Sink::start();
-    let mut best = Duration::MAX;
-    // The best of a few: this is about the agent, not about what else the machine does.
-    for _ in 0..5 {
-        let before = sink.spans().len();
-        let begun = Instant::now();
-        let agent = Agent::spawn_with(
-            [
-                "-p",
-                &server.pid().to_string(),
-                "--otlp-endpoint",
-                &sink.endpoint(),
-                "--probes",
-                family.name(),
-            ],
-            |command| {
-                command.env("OTEL_BSP_SCHEDULE_DELAY", "1");
-            },
-        );
-        agent.wait_ready();
-        load::run(server.address, 1, 1, |n| get(format!("/page/{n}")));
-        sink.wait_for("the first span", |spans| spans.len() > before);
-        best = best.min(begun.elapsed());
-        agent.stop();
-    }
-    assert!(best < LONGEST, "attach to first span took {best:?}");
+    let (pid, endpoint) = (server.pid().to_string(), sink.endpoint());
+    let agent = Agent::spawn_with(
+        [
+            "-p",
+            &pid,
+            "--otlp-endpoint",
+            &endpoint,
+            "--probes",
+            family.name(),
+        ],
+        |command| {
+            command.env("OTEL_BSP_SCHEDULE_DELAY", "1");
+        },
+    );
+    agent.wait_ready();
+    load::run(server.address, 1, 1, |n| get(format!("/page/{n}")));
+    sink.wait_for("the first span", |spans| !spans.is_empty());
+    let used = process::cpu_time(agent.process.pid());
+    assert!(
+        used < GOAL,
+        "attach to first span took {used:?} of a processor"
+    );
 }
 
 /// Workers that the traced master forks later are traced from their first byte.

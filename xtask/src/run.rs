@@ -21,10 +21,18 @@ pub fn target() -> PathBuf {
     }
 }
 
-/// The cargo that runs this task, in the tree's top.
+/// The cargo that runs this task, in the tree's top. What cargo tells this program of its own package
+/// is not handed on: build scripts (ring's) that look at such variables would take them for a change
+/// and build all anew.
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 
