@@ -289,6 +289,8 @@ pub struct Offsets {
     pub bytes_received: u32,
     /// `struct tcp_sock`: bytes sent and acknowledged so far.
     pub bytes_acked: u32,
+    /// `struct inet_connection_sock`: an upper protocol (kernel TLS), or null.
+    pub icsk_ulp_ops: u32,
     /// `struct pt_regs`, `orig_ax`: the number of the system call.
     pub regs_orig_ax: u32,
     /// Its result once it returned, `-ENOSYS` while it runs.
@@ -358,6 +360,11 @@ impl Settings {
 
 /// A field of [`Offsets`] that this kernel lacks.
 pub const NO_FIELD: u32 = u32::MAX;
+
+/// Size of what the kernel side keeps with a socket. All zero is a valid state: that of a socket of
+/// which nothing is known yet. The agent gives it to sockets that listen, since accepted ones inherit
+/// a copy and are then known before their first bytes arrive.
+pub const SOCKET_STATE: usize = 152;
 
 /// Pids are below it: `PID_MAX_LIMIT` of a 64-bit kernel.
 pub const PID_LIMIT: u32 = 4 * 1024 * 1024;

@@ -92,7 +92,7 @@ pub fn announce(socket: &mut Socket, moved: &Moved) {
 /// The sequence numbers of position 0, and whether bytes had gone before. `moved` is done for TCP but
 /// not yet counted by us.
 #[inline(always)]
-fn sequences(tcp: *const u8, socket: &Socket, moved: &Moved, record: &mut Connection) {
+fn sequences(tcp: *const u8, socket: &mut Socket, moved: &Moved, record: &mut Connection) {
     let copied: u32 = read(tcp, offset!(copied_seq));
     let expected: u32 = read(tcp, offset!(rcv_nxt));
     let written: u32 = read(tcp, offset!(write_seq));
@@ -114,6 +114,8 @@ fn sequences(tcp: *const u8, socket: &Socket, moved: &Moved, record: &mut Connec
     let fin = u32::from(moved.direction == u32::from(RECEIVED) && received_before == 1);
     record.received_seq = copied.wrapping_sub(ours[0]).wrapping_sub(fin);
     record.sent_seq = written.wrapping_sub(ours[1]);
+    socket.sequence = [record.received_seq, record.sent_seq];
+    socket.sequenced = 1;
     record.midway = u8::from(received_before > 1 || sent_before > 1);
     // So a socket that sent nothing yet tells who connected.
     if record.role == ROLE_UNKNOWN && record.midway == 0 {

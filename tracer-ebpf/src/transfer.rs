@@ -11,12 +11,13 @@
 
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use tracer_ebpf::abi::{
-    AF_UNIX, Counter, ENDED_ALL, Ended, HEAD_LIMIT, Kind, LAST_PIECE, RECEIVED, SPARSE_HEAD, TAIL,
-    Transfer, UNSEEN,
+    AF_UNIX, Counter, ENDED_ALL, Ended, HEAD_LIMIT, Kind, LAST_PIECE, RECEIVED, SOCKET_STATE,
+    SPARSE_HEAD, TAIL, Transfer, UNSEEN,
 };
 
 use crate::connection::{announce, is_stream};
 use crate::emit::{self, Copy};
+use crate::kernel::{offset, read, setting};
 use crate::maps::{self, IGNORED};
 use crate::task::{Buffers, Who};
 
@@ -60,8 +61,12 @@ pub struct Socket {
     pub ended: u8,
     /// `abi::AF_*`.
     pub family: u8,
+    /// [`Socket::sequence`] is known, and TCP counts what we count.
+    pub sequenced: u8,
     /// Keeps the size a multiple of 8.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
+    /// TCP sequence number of position 0, by direction.
+    pub sequence: [u32; 2],
 }
 
 /// A transfer that is being reported. It is kept in the socket because there the verifier tracks no
@@ -109,6 +114,8 @@ pub struct Moved {
     /// `abi::RECEIVED` or `abi::SENT`.
     pub direction: u32,
 }
+
+const _: () = assert!(size_of::<Socket>() == SOCKET_STATE);
 
 impl Socket {
     /// Nothing known.
@@ -195,6 +202,45 @@ impl Socket {
             }
             _ => self.unseen(&record),
         }
+    }
+
+    /// Some bytes pass no hook: those that `splice` takes out of a socket and, for the `syscall` family,
+    /// those of io_uring. TCP's own count tells how many there were since the last transfer; they are
+    /// reported as one that was not seen.
+    #[inline(always)]
+    fn report_missed(&mut self, moved: &Moved) {
+        // Whatever is sent passes the hooks of the `sock` family.
+        let received = moved.direction == u32::from(RECEIVED);
+        if self.sequenced == 0 || (!received && setting!(syscall) == 0) {
+            return;
+        }
+        let direction = (moved.direction & 1) as usize;
+        let next = if received {
+            offset!(copied_seq)
+        } else {
+            offset!(write_seq)
+        };
+        let sk = self.sk as *const u8;
+        let missed = read::<u32>(sk, next)
+            .wrapping_sub(self.sequence[direction])
+            .wrapping_sub(self.next[direction] as u32)
+            .wrapping_sub(moved.length);
+        // One is the peer's FIN, which is read along with the last bytes.
+        if (missed as i32) <= 1 {
+            return;
+        }
+        if read::<usize>(sk, offset!(icsk_ulp_ops)) != 0 {
+            // Kernel TLS: TCP counts its records, we count what they hold.
+            self.sequenced = 0;
+            return;
+        }
+        self.report(&Moved {
+            who: moved.who,
+            end_ns: moved.end_ns,
+            buffers: Buffers::NONE,
+            length: missed,
+            direction: moved.direction,
+        });
     }
 
     /// `sendmmsg` and `recvmmsg` come here once per message, in order, and nothing in the registers
@@ -359,6 +405,7 @@ extern "C" fn report_transfer(socket: *mut Socket, moved: *const Moved) -> u32 {
     if socket.announced == 0 {
         announce(socket, moved);
     }
+    socket.report_missed(moved);
     socket.report(moved);
     0
 }

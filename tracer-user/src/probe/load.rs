@@ -5,6 +5,7 @@ use aya::programs::Program;
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use tracer_ebpf::abi::{Counter, Offsets, PID_LIMIT, Settings};
 
+use super::listeners::Sockets;
 use super::offsets::KernelBtf;
 use super::reader::Reader;
 use super::shared::Words;
@@ -20,6 +21,8 @@ pub(super) struct Kernel {
     pub(super) reader: Reader,
     /// A bit per traced process.
     pub(super) traced: Words,
+    /// What the programs keep with sockets.
+    pub(super) sockets: Sockets,
     ignored: HashMap<MapData, u64, u8>,
     counts: PerCpuArray<MapData, u64>,
 }
@@ -73,6 +76,7 @@ impl Kernel {
         let events = RingBuf::try_from(take("EVENTS")?).map_err(|e| Error::map("EVENTS", e))?;
         let ignored = HashMap::try_from(take("IGNORED")?).map_err(|e| Error::map("IGNORED", e))?;
         let counts = PerCpuArray::try_from(take("COUNTS")?).map_err(|e| Error::map("COUNTS", e))?;
+        let sockets = Sockets::try_from(take("SOCKETS")?).map_err(|e| Error::map("SOCKETS", e))?;
         let mut words = |name: &'static str, count: usize| {
             let Map::Array(map) = take(name)? else {
                 return Err(Error::Map {
@@ -92,6 +96,7 @@ impl Kernel {
             ebpf,
             reader,
             traced,
+            sockets,
             ignored,
             counts,
         })

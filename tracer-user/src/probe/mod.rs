@@ -6,6 +6,7 @@
 //! * [`attach`]: the two families of hooks; which is tried first, and what is optional.
 //! * [`reader`]: the ring, and how to wait for it without costing the traced service.
 //! * [`shared`]: map memory that both sides write.
+//! * [`listeners`]: sockets that listened before the process was traced.
 //! * [`survey`]: what this host offers, for `tracer doctor`.
 //!
 //! One thread owns [`Probes`]; only its [`Waker`] goes elsewhere. Nothing is pinned: when the agent is
@@ -13,6 +14,7 @@
 
 mod attach;
 mod error;
+mod listeners;
 mod load;
 mod offsets;
 mod reader;
@@ -178,6 +180,7 @@ impl Probes {
             return Err(Error::NoSuchPid(pid));
         }
         self.kernel.traced.set_bit(pid);
+        listeners::mark(&mut self.kernel.sockets, pid);
         Ok(())
     }
 

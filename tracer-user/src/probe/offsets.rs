@@ -76,6 +76,7 @@ fn resolve(structures: &Structures) -> Result<Offsets, Error> {
         snd_una: at("tcp_sock", "snd_una")?,
         bytes_received: at("tcp_sock", "bytes_received")?,
         bytes_acked: at("tcp_sock", "bytes_acked")?,
+        icsk_ulp_ops: at("inet_connection_sock", "icsk_ulp_ops")?,
         regs_orig_ax: at("pt_regs", "orig_ax")?,
         regs_ax: at("pt_regs", "ax")?,
         regs_di: at("pt_regs", "di")?,
