@@ -93,8 +93,11 @@ fn from_variables(protocol: Protocol, variables: &mut Variables) -> Option<Endpo
 }
 
 fn checked(endpoint: Endpoint, protocol: Protocol) -> Result<Endpoint, String> {
-    let checked = export::check_endpoint(&Otlp::new(endpoint.clone(), protocol));
-    checked.map_err(|bad| bad.to_string()).map(|()| endpoint)
+    match export::check_endpoint(&Otlp::new(endpoint.clone(), protocol)) {
+        Ok(()) => Ok(endpoint),
+        Err(export::Error::Endpoint { url, reason }) => Err(format!("'{url}': {reason}")),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Where a collector of this host listens, for who asked for `otlp` without saying where.
