@@ -30,7 +30,7 @@ use crate::event::ConnectionId;
 
 pub use error::Error;
 pub use reader::Waker;
-pub use survey::{Finding, survey};
+pub use survey::{Finding, in_host_pid_namespace, survey};
 
 /// Which hooks see the transfers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

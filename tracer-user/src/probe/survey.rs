@@ -123,12 +123,14 @@ fn capabilities() -> Vec<Finding> {
         .collect()
 }
 
-/// The programs see the first namespace's pids.
+/// Whether process ids mean the same to the agent as to the kernel side, which knows those of the
+/// first namespace. Where nothing tells, they do.
+pub fn in_host_pid_namespace() -> bool {
+    fs::read_link("/proc/self/ns/pid").map_or(true, |link| link.as_os_str() == FIRST_PID_NAMESPACE)
+}
+
 fn pid_namespace() -> Finding {
-    let namespace = fs::read_link("/proc/self/ns/pid")
-        .map(|link| link.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let works = namespace == FIRST_PID_NAMESPACE;
+    let works = in_host_pid_namespace();
     let detail = if works { "the host's" } else { "a container's" };
     Finding::new("pid namespace", Some(works), detail)
         .advise("run the agent in the host's pid namespace (docker: --pid=host)")

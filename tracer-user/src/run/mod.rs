@@ -47,6 +47,11 @@ pub enum Error {
     /// Where spans go.
     #[error(transparent)]
     Export(#[from] export::Error),
+    /// Process ids are not the host's.
+    #[error(
+        "process ids are a container's here, the kernel's are the host's: run tracer in the host's pid namespace (docker: --pid=host)"
+    )]
+    PidNamespace,
     /// `--stats`.
     #[error("--stats {}: {error}; give the path of a file that can be written", path.display())]
     Stats {
@@ -139,6 +144,9 @@ struct Started {
 fn start(config: Config, tell: &Sender<Happening>) -> Result<Started, Error> {
     let began = Instant::now();
     let step = |what| log::debug!("{what} after {:.1} ms", began.elapsed().as_secs_f64() * 1e3);
+    if !probe::in_host_pid_namespace() {
+        return Err(Error::PidNamespace);
+    }
     let mut targets = Targets::new(&config.selection, config.follow)?;
     targets.find()?;
     step("processes found");

@@ -7,6 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::{Error, Process, Selection, listen};
 
+/// The first process holds the sockets of services that it starts on demand (systemd.socket(5)). It
+/// serves none itself, and to follow its children would be to trace the whole host.
+const INIT: u32 = 1;
+
 /// A selection that was checked to make sense.
 #[derive(Clone, Debug, Default)]
 pub struct Selector {
@@ -66,11 +70,8 @@ impl Selector {
         if !self.ports.is_empty() {
             // One that is not able to be traced, or just went, was not asked for by name.
             let listeners = listen::listeners(&self.ports)?;
-            found.extend(
-                listeners
-                    .into_iter()
-                    .filter_map(|pid| Process::find(pid).ok()),
-            );
+            let servers = listeners.into_iter().filter(|pid| *pid != INIT);
+            found.extend(servers.filter_map(|pid| Process::find(pid).ok()));
         }
         found.sort_by_key(|process| process.pid);
         found.dedup();
@@ -87,7 +88,7 @@ impl Selector {
 
     /// Whether `pid`, which began to listen on TCP port `port`, was asked for by that.
     pub fn wants_port(&self, pid: u32, port: u16) -> bool {
-        pid != std::process::id() && self.ports.contains(&port)
+        pid != INIT && pid != std::process::id() && self.ports.contains(&port)
     }
 }
 
@@ -211,7 +212,8 @@ mod tests {
             by_port.now().unwrap().is_empty(),
             "only this process listens there"
         );
-        assert!(by_port.wants_port(1, port) && !by_port.wants_port(1, port ^ 1));
+        assert!(by_port.wants_port(7, port) && !by_port.wants_port(7, port ^ 1));
+        assert!(!by_port.wants_port(INIT, port));
         assert!(!by_port.wants_port(std::process::id(), port));
     }
 }
