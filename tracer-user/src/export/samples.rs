@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use proptest::prelude::{Just, Strategy, prop, prop_compose, prop_oneof};
+
 use crate::context::{Format, SpanId, TraceId};
 use crate::event::Addresses;
-use crate::protocol::Sizes;
 use crate::protocol::http::{Head, Version};
+use crate::protocol::{Incomplete, Sizes};
 use crate::resource::{Resource, SharedResource, Value};
 use crate::span::{Instants, Kind, ParentSource, Span};
 
@@ -111,5 +113,81 @@ pub(crate) fn client() -> Span {
         request: Some(Box::new(request)),
         response: Some(Box::new(response)),
         ..server()
+    }
+}
+
+prop_compose! {
+    fn head(request: bool)(
+        method in prop_oneof![Just(b"GET".to_vec()), prop::collection::vec(33_u8..=255, 1..12)],
+        target in prop_oneof![
+            "/[ -~]{0,40}".prop_map(String::into_bytes),
+            prop::collection::vec(proptest::prelude::any::<u8>(), 0..300),
+        ],
+        fields in prop::collection::vec((field_name(), prop::collection::vec(proptest::prelude::any::<u8>(), 0..40)), 0..8),
+        status in 100_u16..1000,
+    ) -> Head {
+        let mut head = match request {
+            true => Head::request(&method, &target, Version::Http11),
+            false => Head::response(status, Version::Http10),
+        };
+        for (name, value) in &fields {
+            head.push(name.as_bytes(), value);
+        }
+        head
+    }
+}
+
+fn field_name() -> impl Strategy<Value = String> {
+    prop::sample::select(vec![
+        "host",
+        "user-agent",
+        "forwarded",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-tag",
+    ])
+    .prop_map(str::to_owned)
+}
+
+fn instant() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0), START..START + 1000]
+}
+
+prop_compose! {
+    pub(crate) fn any()(
+        of_server in proptest::prelude::any::<bool>(),
+        ids in proptest::prelude::any::<(u128, u64, u64)>(),
+        parent in prop::option::of(prop::sample::select(vec![
+            ParentSource::Propagated, ParentSource::Connection, ParentSource::Execution, ParentSource::SoleCandidate,
+        ])),
+        trace_state in "[a-z=,]{0,300}",
+        sampled in proptest::prelude::any::<bool>(),
+        instants in prop::array::uniform8(instant()),
+        request in prop::option::of(head(true)),
+        response in prop::option::of(head(false)),
+        sizes in prop::option::of((proptest::prelude::any::<u64>(), prop::option::of(proptest::prelude::any::<u64>()))),
+        incomplete in prop::option::of(prop::sample::select(Incomplete::ALL.to_vec())),
+        addressed in proptest::prelude::any::<bool>(),
+    ) -> Span {
+        let sample = if of_server { server() } else { client() };
+        let [connect_start, connect_end, arrived, read_start, header_read, body_read, write_start, write_finish] = instants;
+        Span {
+            trace_id: TraceId(ids.0.to_be_bytes()),
+            span_id: SpanId(ids.1.to_be_bytes()),
+            parent: parent.map(|source| (SpanId(ids.2.to_be_bytes()), source)),
+            trace_state,
+            sampled,
+            instants: Instants {
+                connect_start, connect_end, arrived, read_start, header_read, body_read, write_start, write_finish,
+            },
+            request: request.map(Box::new),
+            response: response.map(Box::new),
+            request_sizes: sizes.map(|(wire, body)| Sizes { wire, body }),
+            response_sizes: sizes.map(|(wire, body)| Sizes { wire, body }),
+            incomplete,
+            addresses: sample.addresses.filter(|_| addressed),
+            ..sample
+        }
     }
 }

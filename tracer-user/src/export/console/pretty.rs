@@ -551,4 +551,15 @@ mod tests {
         bar(&of(&client), (START, START + 1_000_000), 10, &mut out);
         assert_eq!(out.line, "      ░   ");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_span_is_one_line_that_fits(span in samples::any(), width in 1_usize..200, depth in 0_usize..5) {
+            let line = of(&span);
+            let terminal = Terminal { width, ..PLAIN };
+            let text = super::line(&line, Place { depth, ..top(&line) }, terminal);
+            let text = text.strip_suffix('\n').unwrap();
+            assert!(columns(text) <= width && !text.contains(char::is_control), "{text:?}");
+        }
+    }
 }

@@ -8,13 +8,11 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
-use crate::context::{SpanId, TraceId};
+use crate::context::SpanId;
 use crate::export::batch::Batch;
 use crate::export::{json, samples};
 use crate::protocol::http::{Head, Version};
-use crate::protocol::{Incomplete, Sizes};
 use crate::semconv::{CapturedHeader, Level, Options};
-use crate::span::Instants;
 
 /// What the conventions say, as the official types have it.
 #[derive(Default)]
@@ -347,86 +345,10 @@ fn no_nulls(value: &serde_json::Value) {
     }
 }
 
-prop_compose! {
-    fn head(request: bool)(
-        method in prop_oneof![Just(b"GET".to_vec()), prop::collection::vec(33_u8..=255, 1..12)],
-        target in prop_oneof![
-            "/[ -~]{0,40}".prop_map(String::into_bytes),
-            prop::collection::vec(any::<u8>(), 0..300),
-        ],
-        fields in prop::collection::vec((field_name(), prop::collection::vec(any::<u8>(), 0..40)), 0..8),
-        status in 100_u16..1000,
-    ) -> Head {
-        let mut head = match request {
-            true => Head::request(&method, &target, Version::Http11),
-            false => Head::response(status, Version::Http10),
-        };
-        for (name, value) in &fields {
-            head.push(name.as_bytes(), value);
-        }
-        head
-    }
-}
-
-fn field_name() -> impl Strategy<Value = String> {
-    prop::sample::select(vec![
-        "host",
-        "user-agent",
-        "forwarded",
-        "x-forwarded-for",
-        "x-forwarded-host",
-        "x-forwarded-proto",
-        "x-tag",
-    ])
-    .prop_map(str::to_owned)
-}
-
-fn instant() -> impl Strategy<Value = u64> {
-    prop_oneof![Just(0), samples::START..samples::START + 1000]
-}
-
-prop_compose! {
-    fn any_span()(
-        server in any::<bool>(),
-        ids in any::<(u128, u64, u64)>(),
-        parent in prop::option::of(prop::sample::select(vec![
-            ParentSource::Propagated, ParentSource::Connection, ParentSource::Execution, ParentSource::SoleCandidate,
-        ])),
-        trace_state in "[a-z=,]{0,300}",
-        sampled in any::<bool>(),
-        instants in prop::array::uniform8(instant()),
-        request in prop::option::of(head(true)),
-        response in prop::option::of(head(false)),
-        sizes in prop::option::of((any::<u64>(), prop::option::of(any::<u64>()))),
-        incomplete in prop::option::of(prop::sample::select(Incomplete::ALL.to_vec())),
-        addressed in any::<bool>(),
-    ) -> Span {
-        let sample = if server { samples::server() } else { samples::client() };
-        let [connect_start, connect_end, arrived, read_start, header_read, body_read, write_start, write_finish] = instants;
-        Span {
-            trace_id: TraceId(ids.0.to_be_bytes()),
-            span_id: SpanId(ids.1.to_be_bytes()),
-            parent: parent.map(|source| (SpanId(ids.2.to_be_bytes()), source)),
-            trace_state,
-            sampled,
-            instants: Instants {
-                connect_start, connect_end, arrived, read_start, header_read, body_read, write_start, write_finish,
-            },
-            request: request.map(Box::new),
-            response: response.map(Box::new),
-            request_sizes: sizes.map(|(wire, body)| Sizes { wire, body }),
-            response_sizes: sizes.map(|(wire, body)| Sizes { wire, body }),
-            incomplete,
-            addresses: sample.addresses.filter(|_| addressed),
-            ..sample
-        }
-    }
-}
-
 proptest! {
     #[test]
     fn any_span_comes_back_whole(
-        span in any_span(),
+        span in samples::any(),
         level in prop::sample::select(vec![Level::Disabled, Level::Base, Level::Detailed]),
     ) {
         let options = Options {
@@ -438,7 +360,7 @@ proptest! {
     }
 
     #[test]
-    fn any_span_is_printed_on_one_line(span in any_span()) {
+    fn any_span_is_printed_on_one_line(span in samples::any()) {
         let (bytes, _) = request(&[span]);
         let mut line = Vec::new();
         json::append(&bytes, &mut line).unwrap();

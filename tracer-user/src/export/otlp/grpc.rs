@@ -13,7 +13,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
-use super::client::{Attempt, chain};
+use super::client::{Attempt, root};
 use super::endpoint;
 use super::http::accepted;
 use super::tls::Pem;
@@ -32,7 +32,7 @@ pub(super) struct Grpc {
 impl Grpc {
     /// To be called inside the runtime.
     pub(super) fn new(url: &Url, settings: &Otlp, pem: Pem) -> Result<Self, Error> {
-        let wrong = |error: tonic::transport::Error| Error::Client(chain(&error));
+        let wrong = |error: tonic::transport::Error| Error::Client(root(&error));
         // Credentials in it would become part of every request's `:authority`.
         let address = endpoint::shown(url);
         let mut endpoint = Channel::from_shared(address.clone())
@@ -87,7 +87,7 @@ impl Grpc {
             client
                 .ready()
                 .await
-                .map_err(|error| Status::unavailable(chain(&error)))?;
+                .map_err(|error| Status::unavailable(root(&error)))?;
             client
                 .unary(request, PathAndQuery::from_static(EXPORT), Raw)
                 .await
@@ -108,10 +108,17 @@ impl Grpc {
 
 /// What a failure asks for, by the OTLP specification.
 fn judge(status: &Status) -> Attempt {
+    // A status with a cause is none of the endpoint's: the connection failed.
+    if let Some(cause) = std::error::Error::source(status) {
+        return Attempt::Retry {
+            after: None,
+            why: root(cause),
+        };
+    }
     let after = status
         .get_details_retry_info()
         .and_then(|info| info.retry_delay);
-    let why = format!("{:?}: {}", status.code(), chain_of(status));
+    let why = format!("{:?}: {}", status.code(), status.message());
     match status.code() {
         Code::Cancelled
         | Code::DeadlineExceeded
@@ -123,18 +130,6 @@ fn judge(status: &Status) -> Attempt {
         Code::ResourceExhausted if after.is_some() => Attempt::Retry { after, why },
         _ => Attempt::Rejected(why),
     }
-}
-
-/// The status' message and, where the connection failed, its causes.
-fn chain_of(status: &Status) -> String {
-    let mut line = status.message().to_owned();
-    if let Some(source) = std::error::Error::source(status) {
-        let causes = chain(source);
-        if !line.contains(&causes) {
-            line = format!("{line}: {causes}");
-        }
-    }
-    line
 }
 
 /// Messages as they are.

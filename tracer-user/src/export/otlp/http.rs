@@ -13,7 +13,7 @@ use reqwest::header::{
 };
 use reqwest::{Certificate, Identity, Response, StatusCode, Url, redirect};
 
-use super::client::{Attempt, chain};
+use super::client::{Attempt, root};
 use super::endpoint;
 use super::tls::Pem;
 use crate::export::settings::{Otlp, Protocol};
@@ -116,7 +116,7 @@ impl Http {
             // The URL is named by whoever tells.
             Err(error) => Attempt::Retry {
                 after: None,
-                why: chain(&error.without_url()),
+                why: root(&error.without_url()),
             },
         }
     }
@@ -185,7 +185,7 @@ pub(super) fn accepted(partial: Option<ExportTracePartialSuccess>) -> Attempt {
 }
 
 fn tls(error: reqwest::Error) -> Error {
-    Error::Client(chain(&error))
+    Error::Client(root(&error))
 }
 
 fn compressed(body: &[u8]) -> std::io::Result<Vec<u8>> {

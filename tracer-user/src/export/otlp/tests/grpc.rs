@@ -8,6 +8,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::codec::CompressionEncoding;
@@ -46,6 +47,15 @@ pub(super) fn start(
 ) -> (u16, Receiver<Request<ExportTraceServiceRequest>>) {
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let port = listener.local_addr().unwrap().port();
+    (port, serve(listener, runtime, answers, tls))
+}
+
+fn serve(
+    listener: TcpListener,
+    runtime: &Runtime,
+    answers: Vec<Answer>,
+    tls: Option<ServerTlsConfig>,
+) -> Receiver<Request<ExportTraceServiceRequest>> {
     let (sender, received) = channel();
     let service = TraceServiceServer::new(Service {
         script: Arc::new(Mutex::new(answers.into())),
@@ -58,7 +68,7 @@ pub(super) fn start(
     }
     let serving = server.add_service(service);
     runtime.spawn(serving.serve_with_incoming(TcpListenerStream::new(listener)));
-    (port, received)
+    received
 }
 
 fn settings_for(port: u16) -> Settings {
@@ -183,4 +193,24 @@ fn full_batches_fit() {
     assert_eq!(finish(exporter).exported, 2048);
     let sizes: Vec<_> = received.try_iter().map(|r| spans_in(r.get_ref())).collect();
     assert_eq!(sizes, [512; 4]);
+}
+
+#[test]
+fn lost_connections_are_retried() {
+    let runtime = runtime();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let exporter = exporter(settings_for(port), 1, &runtime);
+    // Cut in the middle of a request: after the preface and the settings are answered.
+    runtime.block_on(async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        let mut bytes = Vec::new();
+        while !bytes.windows(4).any(|four| four == b"cart") {
+            assert!(stream.read_buf(&mut bytes).await.unwrap() > 0);
+        }
+    });
+    let received = serve(listener, &runtime, vec![], None);
+    assert_eq!(finish(exporter).exported, 1);
+    assert_eq!(received.try_iter().count(), 1);
 }
