@@ -32,7 +32,7 @@ pub(super) struct Batch {
     bytes: usize,
     /// When its first span came.
     since: Option<Instant>,
-    /// Length of the last request, as a hint for the next.
+    /// Length of the last request per process, as a hint for the next.
     last: usize,
 }
 
@@ -90,6 +90,7 @@ impl Batch {
         if self.spans == 0 {
             return None;
         }
+        let processes = self.blocks.len();
         let mut blocks = self.blocks.drain().map(|(_, block)| block.finish());
         let mut bytes = Bytes::new();
         if let Some((first, start)) = blocks.next() {
@@ -101,7 +102,7 @@ impl Batch {
         }
         self.since = None;
         self.bytes = 0;
-        self.last = bytes.len();
+        self.last = bytes.len() / processes;
         Some(Request {
             bytes,
             spans: std::mem::take(&mut self.spans) as u64,

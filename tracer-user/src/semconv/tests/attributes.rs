@@ -1,114 +1,8 @@
-//! Spans spelled out, and exactly what they say.
-
-use std::collections::BTreeMap;
+//! Names, attributes and status.
 
 use super::*;
-use crate::export::samples::{self, START};
 use crate::protocol::Incomplete;
-use crate::protocol::http::{Head, Version};
 use crate::span::ParentSource;
-
-/// An attribute's value.
-#[derive(Clone, Debug, PartialEq)]
-enum Value {
-    Text(String),
-    Int(i64),
-    Double(f64),
-    Texts(Vec<String>),
-}
-
-#[derive(Default)]
-struct Collected(BTreeMap<String, Value>);
-
-impl Collected {
-    fn add(&mut self, name: &str, value: Value) {
-        let before = self.0.insert(name.to_owned(), value);
-        assert_eq!(before, None, "{name} is told twice");
-    }
-}
-
-impl AttributeSink for Collected {
-    fn text(&mut self, name: &str, pieces: &[&str]) {
-        self.add(name, Value::Text(pieces.concat()));
-    }
-
-    fn int(&mut self, name: &str, value: i64) {
-        self.add(name, Value::Int(value));
-    }
-
-    fn double(&mut self, name: &str, value: f64) {
-        self.add(name, Value::Double(value));
-    }
-
-    fn texts(&mut self, name: &str, values: &[&str]) {
-        self.add(
-            name,
-            Value::Texts(values.iter().map(|v| (*v).to_owned()).collect()),
-        );
-    }
-}
-
-fn collect(span: &Span, options: &Options) -> BTreeMap<String, Value> {
-    let mut collected = Collected::default();
-    attributes(span, options, &mut collected);
-    collected.0
-}
-
-/// The span's attributes as `name=value` in the order of names.
-fn said(span: &Span) -> Vec<String> {
-    collect(span, &Options::default())
-        .into_iter()
-        .map(|(name, value)| match value {
-            Value::Text(text) => format!("{name}={text}"),
-            Value::Int(value) => format!("{name}={value}i"),
-            Value::Double(value) => format!("{name}={value}s"),
-            Value::Texts(texts) => format!("{name}={texts:?}"),
-        })
-        .collect()
-}
-
-/// The text or number of one attribute; empty = not there.
-fn one(span: &Span, name: &str) -> String {
-    match collect(span, &Options::default()).remove(name) {
-        Some(Value::Text(text)) => text,
-        Some(Value::Int(value)) => value.to_string(),
-        Some(value) => format!("{value:?}"),
-        None => String::new(),
-    }
-}
-
-/// A server's span of that request.
-fn asked(method: &str, target: &[u8], fields: &[(&str, &[u8])]) -> Span {
-    let mut head = Head::request(method.as_bytes(), target, Version::Http11);
-    for (name, value) in fields {
-        head.push(name.as_bytes(), value);
-    }
-    Span {
-        request: Some(Box::new(head)),
-        ..samples::server()
-    }
-}
-
-/// A client's span of that request.
-fn sent(method: &str, target: &[u8], fields: &[(&str, &[u8])]) -> Span {
-    Span {
-        request: asked(method, target, fields).request,
-        ..samples::client()
-    }
-}
-
-fn answered(span: Span, status: u16) -> Span {
-    Span {
-        response: Some(Box::new(Head::response(status, Version::Http11))),
-        ..span
-    }
-}
-
-fn level(span: &Span, level: Level) -> Vec<(&'static str, u64)> {
-    let mut list = Vec::new();
-    events(span, level, |name, at| list.push((name, at - START)));
-    list
-}
 
 #[test]
 fn server_says_exactly_this() {
@@ -417,7 +311,7 @@ fn what_was_not_seen_is_not_said() {
     );
     assert_eq!(span_name(&span, &Options::default()), "HTTP");
     assert!(!is_error(&span), "not known is not failed");
-    assert_eq!(level(&span, Level::Detailed), []);
+    events(&span, Level::Detailed, |name, _| panic!("{name}"));
 }
 
 #[test]
@@ -443,94 +337,6 @@ fn captured_headers_are_lists_under_their_own_name() {
             ("http.request.header.x-tag".to_owned(), texts(&["a", "b"])),
             ("http.response.header.x-tag".to_owned(), texts(&["c"])),
         ]
-    );
-}
-
-#[test]
-fn server_events_by_level() {
-    let span = samples::server();
-    assert_eq!(
-        level(&span, Level::Detailed),
-        [
-            ("http_start", 0),
-            ("read_header_start", 0),
-            ("read_header_finish", 10_000),
-            ("read_body_start", 10_000),
-            ("read_body_finish", 20_000),
-            ("server_handle_start", 20_000),
-            ("server_handle_finish", 1_020_000),
-            ("write_start", 1_020_000),
-            ("write_finish", 1_200_000),
-            ("http_finish", 1_200_000),
-        ]
-    );
-    assert_eq!(
-        level(&span, Level::Base),
-        [("http_start", 0), ("http_finish", 1_200_000)]
-    );
-    assert_eq!(level(&span, Level::Disabled), []);
-}
-
-#[test]
-fn client_events_by_level() {
-    let mut span = samples::client();
-    assert_eq!(
-        level(&span, Level::Detailed),
-        [
-            ("http_start", 100_000),
-            ("client_conn_start", 100_000),
-            ("client_conn_finish", 150_000),
-            ("write_start", 160_000),
-            ("write_finish", 200_000),
-            ("wait_read_start", 200_000),
-            ("wait_read_finish", 800_000),
-            ("read_header_start", 800_000),
-            ("read_header_finish", 850_000),
-            ("read_body_start", 850_000),
-            ("read_body_finish", 900_000),
-            ("http_finish", 900_000),
-        ]
-    );
-    assert_eq!(
-        level(&span, Level::Base),
-        [("http_start", 100_000), ("http_finish", 900_000)]
-    );
-    span.instants.connect_start = 0;
-    span.instants.connect_end = 0;
-    assert!(
-        level(&span, Level::Detailed)
-            .iter()
-            .all(|(name, _)| !name.contains("conn"))
-    );
-}
-
-#[test]
-fn early_answer_leaves_no_time_between() {
-    let mut span = samples::server();
-    // The answer (413) is written while the body still comes in.
-    span.instants.write_start = START + 15_000;
-    span.instants.write_finish = START + 18_000;
-    let names: Vec<_> = level(&span, Level::Detailed).into_iter().collect();
-    assert!(names.is_sorted_by_key(|(_, at)| *at), "{names:?}");
-    assert!(
-        names.iter().all(|(name, _)| !name.contains("handle")),
-        "{names:?}"
-    );
-    let stages: Vec<_> = stages(&span).map(|stage| (stage.name, stage.ns)).collect();
-    assert_eq!(
-        stages,
-        [("queue", 50_000), ("read", 15_000), ("write", 3_000)]
-    );
-}
-
-#[test]
-fn answer_seen_before_the_write_returned_is_no_negative_wait() {
-    let mut span = samples::client();
-    span.instants.write_finish = span.instants.read_start + 5;
-    let stages: Vec<_> = stages(&span).map(|stage| (stage.name, stage.ns)).collect();
-    assert_eq!(
-        stages,
-        [("connect", 50_000), ("write", 640_000), ("read", 100_000)]
     );
 }
 
