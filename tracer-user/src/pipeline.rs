@@ -35,6 +35,9 @@ const WARNING: Duration = Duration::from_secs(10);
 /// what ending takes otherwise (Kubernetes: 30 s; systemd: 90 s; Docker: 10 s).
 const FINISH: Duration = Duration::from_secs(8);
 
+/// A process is reported gone before its sockets are closed: so long they are waited for.
+const LAST_WORDS: Duration = Duration::from_millis(50);
+
 /// After the probes are off, a program that was running on another core may still submit its record.
 const STRAGGLERS: Duration = Duration::from_millis(100);
 
@@ -64,6 +67,8 @@ pub struct Pipeline {
     bad_records: u64,
     /// Of the kernel's counters, what was warned of.
     warned: KernelCounters,
+    /// Since when there are no targets and none will come.
+    alone: Option<Instant>,
 }
 
 /// What the tracker hands on.
@@ -115,6 +120,7 @@ impl Pipeline {
             stopper,
             bad_records: 0,
             warned: KernelCounters::default(),
+            alone: None,
         }
     }
 
@@ -142,15 +148,19 @@ impl Pipeline {
                 self.tracker.sweep(&mut self.outlet);
                 self.targets.sweep();
             }
-            self.probes.wait(due.until_tick(now));
+            let longest = match self.alone {
+                Some(_) => LAST_WORDS,
+                None => due.until_tick(now),
+            };
+            self.probes.wait(longest);
         }
         self.finish()
     }
 
-    fn is_over(&self) -> bool {
-        self.stopper.asked.load(Ordering::Acquire)
-            || self.targets.over()
-            || self.outlet.exporter.is_deserted()
+    fn is_over(&mut self) -> bool {
+        let alone = self.targets.over()
+            && self.alone.get_or_insert_with(Instant::now).elapsed() >= LAST_WORDS;
+        alone || self.stopper.asked.load(Ordering::Acquire) || self.outlet.exporter.is_deserted()
     }
 
     /// Takes everything out of the ring, and does what follows from it. Returns how many records.

@@ -12,7 +12,7 @@ use super::exchange::Open;
 use super::feed::Feed;
 use crate::event::{self, Addresses, ConnectionId};
 
-/// Connections followed at once. An idle one takes about 600 bytes; a busy reverse proxy has some ten
+/// Connections followed at once. An idle one takes less than 1 KiB; a busy reverse proxy has some ten
 /// thousand.
 pub const MAX_CONNECTIONS: usize = 65_536;
 

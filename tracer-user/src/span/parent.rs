@@ -8,6 +8,8 @@
 //!
 //! * a thread that reads a request while it serves one of another connection (an event loop);
 //! * an exchange answered by another thread than the one that read it (handed over, migrated);
+//! * a request written by a thread that serves at other times, and does not now (it also does work of
+//!   its own: a timer, a queue);
 //! * a Go program whose goroutine is not known: goroutines migrate.
 //!
 //! While other threads serve at the same time, a process must first have shown [`PROOF`] exchanges
@@ -22,6 +24,9 @@ use crate::event::{ConnectionId, Task};
 /// Exchanges that ran beside others and were each read and answered by one thread, before threads are
 /// believed beside others. A runtime that moves tasks does so within a handful under any load.
 const PROOF: u32 = 32;
+
+/// Executors remembered that have served: those of some large servers. Beyond, the idle are forgotten.
+const MAX_EXECUTORS: usize = 16_384;
 
 /// What runs a handler: a goroutine where it is known, else a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -77,7 +82,7 @@ struct Serving {
     connection: ConnectionId,
     span: SpanId,
     node: NodeKey,
-    /// Exchanges of that connection in its hands.
+    /// Exchanges of that connection in its hands; 0 = it serves at other times.
     count: u32,
     /// No other was in its hands since this one was read.
     alone: bool,
@@ -101,25 +106,25 @@ impl Executors {
         node: NodeKey,
     ) -> Option<Executor> {
         let executor = habits.executor(task)?;
-        match self.serving.entry(executor) {
-            hashbrown::hash_map::Entry::Vacant(free) => {
-                free.insert(Serving {
-                    connection,
-                    span,
-                    node,
-                    count: 1,
-                    alone: true,
-                });
-            }
+        if self.serving.len() >= MAX_EXECUTORS {
+            self.serving.retain(|_, serving| serving.count > 0);
+        }
+        let first = Serving {
+            connection,
+            span,
+            node,
+            count: 1,
+            alone: true,
+        };
+        match self.serving.get_mut(&executor) {
+            None => _ = self.serving.insert(executor, first),
+            Some(idle) if idle.count == 0 => *idle = first,
             // Pipelined: it will serve them one after the other, but which one it serves is unknown.
-            hashbrown::hash_map::Entry::Occupied(mut busy)
-                if busy.get().connection == connection =>
-            {
-                let serving = busy.get_mut();
-                serving.alone = false;
-                serving.count += 1;
+            Some(busy) if busy.connection == connection => {
+                busy.alone = false;
+                busy.count += 1;
             }
-            hashbrown::hash_map::Entry::Occupied(_) => {
+            Some(_) => {
                 habits.told_by_executor = false;
                 return None;
             }
@@ -145,24 +150,26 @@ impl Executors {
         if let Some(habits) = habits {
             habits.in_flight = habits.in_flight.saturating_sub(1);
         }
-        if let hashbrown::hash_map::Entry::Occupied(mut busy) = self.serving.entry(reader) {
-            busy.get_mut().count -= 1;
-            if busy.get().count == 0 {
-                busy.remove();
-            }
+        if let Some(serving) = self.serving.get_mut(&reader) {
+            serving.count = serving.count.saturating_sub(1);
         }
     }
 
     /// Nobody serves anything.
     #[cfg(test)]
     pub fn is_idle(&self) -> bool {
-        self.serving.is_empty()
+        self.serving.values().all(|serving| serving.count == 0)
     }
 
-    /// The exchange for which `task` does what it does now, if that is certain.
-    pub fn cause(&self, habits: &Habits, task: Task) -> Option<(SpanId, NodeKey)> {
+    /// A client's exchange: `task` wrote the request's first byte. The exchange for which it did, if
+    /// that is certain.
+    pub fn cause(&self, habits: &mut Habits, task: Task) -> Option<(SpanId, NodeKey)> {
         let executor = habits.executor(task)?;
         let serving = self.serving.get(&executor)?;
+        if serving.count == 0 {
+            habits.told_by_executor = false;
+            return None;
+        }
         let believed = habits.in_flight <= 1 || habits.proven >= PROOF;
         (serving.alone && believed).then_some((serving.span, serving.node))
     }
@@ -204,7 +211,7 @@ mod tests {
             (executor, span)
         }
 
-        fn cause(&self, habits: &Habits, tid: u32) -> Option<SpanId> {
+        fn cause(&self, habits: &mut Habits, tid: u32) -> Option<SpanId> {
             self.executors
                 .cause(habits, task(tid))
                 .map(|(span, _)| span)
@@ -223,12 +230,27 @@ mod tests {
     fn a_thread_that_serves_one_exchange_tells_it() {
         let (mut bed, mut habits) = (Bed::new(), Habits::new(false));
         let (executor, span) = bed.read(&mut habits, 1, 10);
-        assert_eq!(bed.cause(&habits, 1), Some(span));
-        assert_eq!(bed.cause(&habits, 2), None, "another thread serves nothing");
+        assert_eq!(bed.cause(&mut habits, 1), Some(span));
+        assert_eq!(
+            bed.cause(&mut habits, 2),
+            None,
+            "another thread serves nothing"
+        );
         bed.executors
             .answered(&mut habits, executor.unwrap(), task(1));
         bed.executors.ended(Some(&mut habits), executor.unwrap());
-        assert_eq!(bed.cause(&habits, 1), None, "it serves nothing any more");
+        let (_, next) = bed.read(&mut habits, 1, 10);
+        assert_eq!(bed.cause(&mut habits, 1), Some(next));
+    }
+
+    #[test]
+    fn a_thread_that_also_works_unasked_tells_nothing() {
+        let (mut bed, mut habits) = (Bed::new(), Habits::new(false));
+        let (executor, _) = bed.read(&mut habits, 1, 10);
+        bed.executors.ended(Some(&mut habits), executor.unwrap());
+        assert_eq!(bed.cause(&mut habits, 1), None, "a timer's, say");
+        bed.read(&mut habits, 1, 10);
+        assert_eq!(bed.cause(&mut habits, 1), None, "this may be one's, too");
     }
 
     #[test]
@@ -236,10 +258,10 @@ mod tests {
         let (mut bed, mut habits) = (Bed::new(), Habits::new(false));
         let (first, _) = bed.read(&mut habits, 1, 10);
         let (second, _) = bed.read(&mut habits, 1, 11);
-        assert_eq!((bed.cause(&habits, 1), second), (None, None));
+        assert_eq!((bed.cause(&mut habits, 1), second), (None, None));
         bed.executors.ended(Some(&mut habits), first.unwrap());
         bed.read(&mut habits, 1, 12);
-        assert_eq!(bed.cause(&habits, 1), None);
+        assert_eq!(bed.cause(&mut habits, 1), None);
     }
 
     #[test]
@@ -250,7 +272,7 @@ mod tests {
             .answered(&mut habits, executor.unwrap(), task(2));
         bed.executors.ended(Some(&mut habits), executor.unwrap());
         bed.read(&mut habits, 1, 10);
-        assert_eq!(bed.cause(&habits, 1), None);
+        assert_eq!(bed.cause(&mut habits, 1), None);
     }
 
     #[test]
@@ -258,12 +280,12 @@ mod tests {
         let (mut bed, mut habits) = (Bed::new(), Habits::new(false));
         let (first, _) = bed.read(&mut habits, 1, 10);
         let (second, _) = bed.read(&mut habits, 1, 10);
-        assert_eq!(bed.cause(&habits, 1), None);
+        assert_eq!(bed.cause(&mut habits, 1), None);
         bed.executors.ended(Some(&mut habits), first.unwrap());
-        assert_eq!(bed.cause(&habits, 1), None, "the other ran beside it");
+        assert_eq!(bed.cause(&mut habits, 1), None, "the other ran beside it");
         bed.executors.ended(Some(&mut habits), second.unwrap());
         let (_, span) = bed.read(&mut habits, 1, 10);
-        assert_eq!(bed.cause(&habits, 1), Some(span));
+        assert_eq!(bed.cause(&mut habits, 1), Some(span));
     }
 
     #[test]
@@ -272,13 +294,13 @@ mod tests {
         let (beside, _) = bed.read(&mut habits, 1, 10);
         for _ in 0..PROOF {
             let (executor, _) = bed.read(&mut habits, 2, 11);
-            assert_eq!(bed.cause(&habits, 2), None);
+            assert_eq!(bed.cause(&mut habits, 2), None);
             bed.executors
                 .answered(&mut habits, executor.unwrap(), task(2));
             bed.executors.ended(Some(&mut habits), executor.unwrap());
         }
         let (_, span) = bed.read(&mut habits, 2, 11);
-        assert_eq!(bed.cause(&habits, 2), Some(span));
+        assert_eq!(bed.cause(&mut habits, 2), Some(span));
         bed.executors.ended(Some(&mut habits), beside.unwrap());
     }
 
@@ -297,10 +319,10 @@ mod tests {
             .began(&mut habits, goroutine(7), ConnectionId(11), span, node);
         assert_eq!(
             bed.executors
-                .cause(&habits, goroutine(7))
+                .cause(&mut habits, goroutine(7))
                 .map(|(span, _)| span),
             Some(span)
         );
-        assert_eq!(bed.executors.cause(&habits, goroutine(8)), None);
+        assert_eq!(bed.executors.cause(&mut habits, goroutine(8)), None);
     }
 }

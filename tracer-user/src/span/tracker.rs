@@ -399,7 +399,7 @@ impl Tracker {
             }
             Kind::Client => {
                 self.clients_seen = true;
-                if let Some((span, cause)) = self.executors.cause(&process.habits, task)
+                if let Some((span, cause)) = self.executors.cause(&mut process.habits, task)
                     && self.traces.join(node, cause)
                 {
                     parent = Some((span, ParentSource::Execution));
