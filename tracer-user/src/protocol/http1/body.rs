@@ -105,7 +105,7 @@ impl Chunked {
         if n > left {
             return false;
         }
-        *body += n;
+        *body = body.saturating_add(n);
         *self = match left - n {
             0 => Chunked::DataEnd,
             left => Chunked::Data(left),
@@ -122,7 +122,8 @@ impl Chunked {
 }
 
 /// Looks for a chunked body's end without knowing its chunks: a line of zeros, trailers or none, and
-/// an empty line, right at the end of a transfer.
+/// an empty line, right at the end of a transfer. The same inside of one proves nothing, data may hold
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tail {
     /// After bytes that were not captured.
@@ -152,15 +153,11 @@ impl Tail {
         }
     }
 
-    /// Takes from these bytes, up to what may be the body's end; how many it took.
-    pub(super) fn bytes(&mut self, input: &[u8]) -> usize {
-        for (at, &byte) in input.iter().enumerate() {
+    /// Takes all of these bytes.
+    pub(super) fn bytes(&mut self, input: &[u8]) {
+        for &byte in input {
             *self = self.next(byte);
-            if *self == Tail::Done {
-                return at + 1;
-            }
         }
-        input.len()
     }
 
     /// Passes over bytes that were not captured.

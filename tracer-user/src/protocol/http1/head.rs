@@ -241,8 +241,27 @@ pub(super) fn begins(side: Side, bytes: &[u8]) -> Match {
     }
 }
 
-/// RFC 9110, PATCH (RFC 5789) and WebDAV's reading ones.
-const METHODS: [&[u8]; 12] = [
+/// Whether these bytes may go on to be a request's or response's start line, or (with its line feed)
+/// are one. Stricter than [`start_line`], for use after a hole, where any bytes may come: behind the
+/// rest of a body `GET` would be found in `xxxGET`.
+pub(super) fn resumes(side: Side, bytes: &[u8]) -> bool {
+    if let Some(line) = bytes.strip_suffix(b"\n")
+        && start_line(side, line).is_none()
+    {
+        return false;
+    }
+    let method = match side {
+        Side::Response => return begins(side, bytes) != Match::No,
+        Side::Request => bytes.iter().take_while(|&&b| is_token(b)).count(),
+    };
+    match bytes.len() == method {
+        true => METHODS.iter().any(|known| known.starts_with(bytes)),
+        false => METHODS.contains(&&bytes[..method]) && begins(side, bytes) != Match::No,
+    }
+}
+
+/// IANA's methods but those of versioning, and what UPnP and caches add.
+const METHODS: [&[u8]; 26] = [
     b"GET",
     b"HEAD",
     b"POST",
@@ -252,9 +271,23 @@ const METHODS: [&[u8]; 12] = [
     b"OPTIONS",
     b"TRACE",
     b"PATCH",
-    b"PROPFIND",
-    b"REPORT",
     b"QUERY",
+    b"PROPFIND",
+    b"PROPPATCH",
+    b"MKCOL",
+    b"COPY",
+    b"MOVE",
+    b"LOCK",
+    b"UNLOCK",
+    b"REPORT",
+    b"SEARCH",
+    b"MERGE",
+    b"MKCALENDAR",
+    b"PURGE",
+    b"M-SEARCH",
+    b"NOTIFY",
+    b"SUBSCRIBE",
+    b"UNSUBSCRIBE",
 ];
 
 /// A header field's place; `at` is the line's first byte. None if the line is no field.

@@ -21,7 +21,7 @@ pub use head::HEAD_LIMIT;
 use head::{Coding, Framing, Length, Method};
 
 use super::http::Head;
-use super::{Event, ExchangeId, Incomplete, Input, Match, Protocol, Side};
+use super::{Event, ExchangeId, Incomplete, Input, Match, Protocol, Side, Sizes};
 
 /// Most bytes of a response kept for a request whose own record comes after it in the ring. One
 /// read's worth: by the next, the request's record is there.
@@ -44,14 +44,19 @@ pub struct Http1 {
     pairing: Pairing,
     /// Whose request is being read, or was read last.
     request: ExchangeId,
+    /// What comes after it, up to the next request found, is taken to be part of it.
+    trailing: bool,
+    /// A request ended within this transfer, and a response.
+    ended: [bool; 2],
     /// Why that request's response is not awaited.
     unanswerable: Option<Incomplete>,
     /// Whose response is being read.
     response: Option<Owner>,
     /// Responses are over: what ended them.
     closed: Option<Incomplete>,
-    /// Bytes of a response that came before its request's.
+    /// Bytes of a response that came before its request's, and whether their transfer has ended.
     early: Vec<u8>,
+    early_ended: bool,
 }
 
 impl Http1 {
@@ -62,10 +67,13 @@ impl Http1 {
             responses: Reader::new(Side::Response, midway),
             pairing: Pairing::new(midway),
             request: 0,
+            trailing: false,
+            ended: [false; 2],
             unanswerable: None,
             response: None,
             closed: None,
             early: Vec::new(),
+            early_ended: false,
         }
     }
 
@@ -90,6 +98,9 @@ impl Http1 {
             match step {
                 Step::More => break,
                 Step::Started => {
+                    if self.ended[1] {
+                        self.pairing.see_overlap();
+                    }
                     let owner = self.pairing.response(self.responses.passed(), out);
                     if owner == Owner::Early && self.responses.rewind() {
                         return self.keep_early(before, out);
@@ -132,8 +143,7 @@ impl Http1 {
             Step::Started => self.begin_request(out),
             Step::Head(head, framing) => self.request_head(head, framing, out),
             Step::Ended(sizes) => {
-                out.push(Event::RequestEnded(self.request, sizes));
-                self.request_over(out);
+                self.request_ended(sizes, out);
             }
             Step::Broken { reason, .. } => {
                 let method = match Method::of(&self.requests.take_broken_head()) {
@@ -150,8 +160,14 @@ impl Http1 {
                 if !self.pairing.is_serial() {
                     self.drop_early(reason, out);
                 }
-                self.pairing.hide(1, reason, out);
+                self.trailing = false;
+                self.pairing.hide(1, reason);
                 self.drop_early(reason, out);
+            }
+            Step::Passed => {
+                if !self.trailing || !self.pairing.is_serial() {
+                    self.pairing.hide_more(Incomplete::AttachedMidway);
+                }
             }
         }
     }
@@ -163,21 +179,30 @@ impl Http1 {
             && self.responses.in_tail()
             && self.pairing.is_serial_at(id)
         {
-            self.response = None;
-            out.push(incomplete(id, Side::Response, Incomplete::BytesUnseen));
-            self.pairing.answered();
-            self.pairing.mark_hole(true, Incomplete::BytesUnseen);
-            self.responses.hunt(true);
+            self.lose_response(id, out);
         }
-        let (id, awaited) = self.pairing.request(out);
+        self.trailing = false;
+        if self.ended[0] {
+            self.pairing.see_overlap();
+        }
+        let (id, unanswerable) = self.pairing.request();
         self.request = id;
-        self.unanswerable = self.closed.or((!awaited).then_some(Incomplete::Evicted));
+        self.unanswerable = self.closed.or(unanswerable);
         out.push(Event::RequestStarted(id));
         if self.response == Some(Owner::Unknown) && !self.pairing.has_hidden() {
             // The line is quiet, so that response is over, wherever its end was.
             self.response = None;
             self.responses.hunt(true);
         }
+    }
+
+    /// The response's end can't be told: its chunk heads were not captured.
+    fn lose_response(&mut self, id: ExchangeId, out: &mut Vec<Event>) {
+        self.response = None;
+        out.push(incomplete(id, Side::Response, Incomplete::BytesUnseen));
+        self.pairing.answered(false);
+        self.pairing.mark_hole(true, Incomplete::BytesUnseen);
+        self.responses.hunt(true);
     }
 
     fn request_head(&mut self, head: Box<Head>, framing: Framing, out: &mut Vec<Event>) {
@@ -206,13 +231,19 @@ impl Http1 {
         let Some(sizes) = self.requests.body(body) else {
             return;
         };
-        out.push(Event::RequestEnded(self.request, sizes));
-        self.request_over(out);
+        self.request_ended(sizes, out);
         if method == Method::Connect {
             // What follows is a tunnel's, or, once that is refused, another request.
             self.requests.hunt(false);
-            self.pairing.hide(0, Incomplete::BytesUnseen, out);
+            self.trailing = true;
+            self.pairing.hide(0, Incomplete::BytesUnseen);
         }
+    }
+
+    fn request_ended(&mut self, sizes: Sizes, out: &mut Vec<Event>) {
+        self.ended[0] = true;
+        out.push(Event::RequestEnded(self.request, sizes));
+        self.request_over(out);
     }
 
     /// The request can't be followed; where the next one begins may be unknown as well.
@@ -220,31 +251,33 @@ impl Http1 {
         out.push(incomplete(self.request, Side::Request, reason));
         self.request_over(out);
         if self.requests.is_hunting() {
-            self.pairing.hide(0, reason, out);
+            self.trailing = true;
+            self.pairing.hide(0, reason);
+            self.drop_early(reason, out);
         }
     }
 
     fn request_over(&mut self, out: &mut Vec<Event>) {
         if let Some(reason) = self.unanswerable.take() {
-            if self.closed.is_some() {
-                self.pairing.give_up_all(reason, out);
-            } else {
-                out.push(incomplete(self.request, Side::Response, reason));
-            }
+            self.pairing.withdraw(self.request);
+            out.push(incomplete(self.request, Side::Response, reason));
         }
     }
 
     fn response_step(&mut self, step: Step, out: &mut Vec<Event>) {
         match step {
             Step::More | Step::Started => {}
+            // A response that is due might be in it.
+            Step::Passed => self.pairing.responses_passed(out),
             Step::Head(head, framing) => match self.response {
                 Some(Owner::Exchange(id)) => self.response_head(id, head, framing, out),
                 _ => self.unknown_response_head(&head, framing, out),
             },
             Step::Ended(sizes) => {
+                self.ended[1] = true;
                 if let Some(Owner::Exchange(id)) = self.response.take() {
                     out.push(Event::ResponseEnded(id, sizes));
-                    self.pairing.answered();
+                    self.pairing.answered(true);
                 }
             }
             Step::Broken { in_head, reason } => {
@@ -252,7 +285,7 @@ impl Http1 {
                 match self.response.take() {
                     Some(Owner::Exchange(id)) => {
                         out.push(incomplete(id, Side::Response, reason));
-                        self.pairing.answered();
+                        self.pairing.answered(false);
                     }
                     _ if in_head => self.pairing.unknown_answered(reason, out),
                     _ => {}
@@ -293,23 +326,25 @@ impl Http1 {
             Err(reason) => {
                 self.response = None;
                 out.push(incomplete(id, Side::Response, reason));
-                self.pairing.answered();
+                self.pairing.answered(false);
                 self.pairing.mark_hole(true, reason);
                 self.responses.hunt(false);
                 return;
             }
         };
         if let Some(sizes) = self.responses.body(body) {
+            self.ended[1] = true;
             self.response = None;
             out.push(Event::ResponseEnded(id, sizes));
-            self.pairing.answered();
+            self.pairing.answered(true);
         }
         if tunnel {
             self.leave(out);
         }
     }
 
-    /// Read on as if the request were a common one: what it was is not known.
+    /// Of a client that pipelines such responses are counted, so they are read as if the requests were
+    /// common ones. Of one that waits the next is found without that.
     fn unknown_response_head(&mut self, head: &Head, framing: Framing, out: &mut Vec<Event>) {
         let status = head.status();
         self.response = Some(Owner::Unknown);
@@ -320,12 +355,13 @@ impl Http1 {
         }
         self.pairing.unknown_answered(Incomplete::LostEvents, out);
         match response_body(status, Method::Other, framing) {
-            Ok(body) => {
+            Ok(body) if !self.pairing.is_serial() => {
                 if self.responses.body(body).is_some() {
+                    self.ended[1] = true;
                     self.response = None;
                 }
             }
-            Err(_) => {
+            _ => {
                 self.response = None;
                 self.responses.hunt(false);
             }
@@ -339,6 +375,7 @@ impl Http1 {
     fn leave(&mut self, out: &mut Vec<Event>) {
         if let Some(Err(reason)) = self.requests.end(Incomplete::Malformed) {
             out.push(incomplete(self.request, Side::Request, reason));
+            self.request_over(out);
         }
         self.responses.deafen();
         self.pairing.give_up_all(Incomplete::Malformed, out);
@@ -349,26 +386,67 @@ impl Http1 {
     fn keep_early(&mut self, input: &[u8], out: &mut Vec<Event>) {
         if self.early.len() + input.len() > EARLY_LIMIT {
             // A server that speaks unasked.
+            self.pairing.hide(0, Incomplete::Malformed);
             self.drop_early(Incomplete::Malformed, out);
             return self.response_bytes(input, out);
         }
         self.early.extend_from_slice(input);
+        self.early_ended = false;
     }
 
     /// Reads what was kept, once its request is there.
     fn release_early(&mut self, out: &mut Vec<Event>) {
         if !self.early.is_empty() && !self.requests.in_head() && self.pairing.front().is_some() {
-            let early = std::mem::take(&mut self.early);
-            self.response_bytes(&early, out);
+            self.read_early(out);
         }
     }
 
     /// What was kept answers no request that will be seen.
     fn drop_early(&mut self, reason: Incomplete, out: &mut Vec<Event>) {
         if !self.early.is_empty() {
-            self.pairing.hide(0, reason, out);
-            let early = std::mem::take(&mut self.early);
-            self.response_bytes(&early, out);
+            self.pairing.hide(0, reason);
+            self.read_early(out);
+        }
+    }
+
+    fn read_early(&mut self, out: &mut Vec<Event>) {
+        let early = std::mem::take(&mut self.early);
+        self.response_bytes(&early, out);
+        if self.early.is_empty() && self.early_ended {
+            self.response_transfer_ends(out);
+        }
+    }
+
+    fn response_transfer_ends(&mut self, out: &mut Vec<Event>) {
+        if !self.early.is_empty() {
+            self.early_ended = true;
+            return;
+        }
+        if let Some(Owner::Exchange(id)) = self.response
+            && self.responses.in_tail()
+            && !self.pairing.is_serial_at(id)
+        {
+            // The end there may be another's, pipelined behind it.
+            self.lose_response(id, out);
+        }
+        let step = self.responses.end_of_transfer();
+        self.response_step(step, out);
+        self.ended[1] = false;
+    }
+
+    fn request_transfer_ends(&mut self, out: &mut Vec<Event>) {
+        if self.requests.in_tail() && !self.pairing.is_serial() {
+            // As above.
+            self.requests.hunt(true);
+            self.request_broken(Incomplete::BytesUnseen, out);
+        }
+        let step = self.requests.end_of_transfer();
+        self.request_step(step, out);
+        self.ended[0] = false;
+        if self.requests.in_tail() && !self.pairing.is_open(self.request) {
+            // Its response is over: what the next transfer begins may be another request.
+            self.requests.hunt(true);
+            self.request_broken(Incomplete::BytesUnseen, out);
         }
     }
 }
@@ -380,19 +458,8 @@ impl Protocol for Http1 {
             (Side::Response, Input::Bytes(bytes)) => self.response_bytes(bytes, out),
             (side, Input::Skipped(n)) => self.gap(side, n, false, out),
             (side, Input::Lost(n)) => self.gap(side, n, true, out),
-            (Side::Request, Input::EndOfTransfer) => {
-                let step = self.requests.end_of_transfer();
-                self.request_step(step, out);
-                if self.requests.in_tail() && !self.pairing.is_open(self.request) {
-                    // Its response is over: what the next transfer begins may be another request.
-                    self.requests.hunt(true);
-                    self.request_broken(Incomplete::BytesUnseen, out);
-                }
-            }
-            (Side::Response, Input::EndOfTransfer) => {
-                let step = self.responses.end_of_transfer();
-                self.response_step(step, out);
-            }
+            (Side::Request, Input::EndOfTransfer) => self.request_transfer_ends(out),
+            (Side::Response, Input::EndOfTransfer) => self.response_transfer_ends(out),
         }
     }
 
@@ -412,7 +479,7 @@ impl Protocol for Http1 {
                         Some(Ok(sizes)) => out.push(Event::ResponseEnded(id, sizes)),
                         _ => out.push(incomplete(id, Side::Response, reason)),
                     }
-                    self.pairing.answered();
+                    self.pairing.answered(true);
                 }
                 if self.closed.is_none() {
                     self.closed = Some(reason);

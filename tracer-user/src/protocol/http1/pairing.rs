@@ -7,7 +7,9 @@
 //! * Requests that were open before a hole in the *requests* are still answered first, in order. What
 //!   follows is not known to answer anything until the line falls quiet ([`Hidden`]).
 //! * A hole in the *responses* hides at least the response that is due there. The next one seen is
-//!   paired if only one request can own it.
+//!   paired if only one request can own it. A request that was lost as well would be noticed only
+//!   later, so after a loss that is said only where a long run of exchanges without one makes it a
+//!   single loss ([`CLEAN_RUN`]).
 //!
 //! The line is quiet when a request begins and all before it were answered. Of a client that waits
 //! for each answer (*serial*) every request shows it. Of one that sends requests in batches the
@@ -35,6 +37,10 @@ const SHORTEST: u64 = 14;
 /// ring now and then, which looks like overlap.
 const SERIAL_RUN: u32 = 16;
 
+/// Exchanges in a row, seen whole, after which a loss is taken for the only one around: records are
+/// lost when the ring is full, then many of a connection within few exchanges.
+const CLEAN_RUN: u32 = 16;
+
 /// A request that awaits its response.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pending {
@@ -49,8 +55,10 @@ struct Hidden {
     due: u64,
     /// Of these, the ones given up: their responses are counted already.
     given_up: u64,
-    /// Final responses seen since that may have been theirs.
+    /// Final responses since that may have been theirs, those in a hole included.
     answered: u64,
+    /// Of these, the ones seen.
+    seen: u64,
     /// Why they are not known.
     reason: Incomplete,
 }
@@ -61,6 +69,7 @@ impl Hidden {
             due: 0,
             given_up: 0,
             answered: 0,
+            seen: 0,
             reason,
         }
     }
@@ -71,6 +80,8 @@ impl Hidden {
 struct Hole {
     /// It began in a final response's body, so no other response to the same request follows.
     in_body: bool,
+    /// The only loss around, or none at all: bytes not captured are known at once on both sides.
+    single: bool,
     reason: Incomplete,
 }
 
@@ -92,8 +103,6 @@ pub(super) struct Pairing {
     sure: VecDeque<Pending>,
     /// What comes after them.
     hidden: Option<Hidden>,
-    /// The request begun last, if it comes after `hidden`: at most one, the ones before are given up.
-    behind: Option<Pending>,
     hole: Option<Hole>,
     next: ExchangeId,
     /// A response ended while others were due.
@@ -104,6 +113,8 @@ pub(super) struct Pairing {
     overlapping: bool,
     /// Exchanges in a row for which neither was so.
     run: u32,
+    /// Exchanges in a row since anything was lost.
+    clean: u32,
 }
 
 impl Pairing {
@@ -112,32 +123,28 @@ impl Pairing {
         Pairing {
             sure: VecDeque::new(),
             hidden: midway.then_some(Hidden::none(Incomplete::AttachedMidway)),
-            behind: None,
-            hole: None,
+            hole: midway.then_some(Hole {
+                in_body: false,
+                single: true,
+                reason: Incomplete::AttachedMidway,
+            }),
             next: 0,
             amid: false,
             sliding: false,
             overlapping: false,
             run: 0,
+            clean: 0,
         }
     }
 
-    /// A request begins. False: there is no room to await its response.
-    pub(super) fn request(&mut self, out: &mut Vec<Event>) -> (ExchangeId, bool) {
+    /// A request begins. With a reason: its response can't be told, or (for want of room) is not
+    /// awaited.
+    pub(super) fn request(&mut self) -> (ExchangeId, Option<Incomplete>) {
         let id = self.next;
         self.next += 1;
-        let pending = Pending {
-            id,
-            method: Method::Unknown,
-        };
         if self.is_quiet() {
-            self.give_up_behind(out);
             self.hidden = None;
-        }
-        if self.hidden.is_some() {
-            self.give_up_behind(out);
-            self.behind = Some(pending);
-            return (id, true);
+            self.hole = None;
         }
         if self.sure.is_empty() {
             self.amid = false;
@@ -145,29 +152,44 @@ impl Pairing {
             self.sliding = true;
             self.run = 0;
         }
-        if self.sure.len() >= PENDING_LIMIT {
-            self.hide(1, Incomplete::Evicted, out);
-            return (id, false);
+        if self.hidden.is_none() && self.sure.len() >= PENDING_LIMIT {
+            self.hidden = Some(Hidden::none(Incomplete::Evicted));
         }
-        self.sure.push_back(pending);
-        (id, true)
+        if let Some(hidden) = &mut self.hidden {
+            hidden.due += 1;
+            hidden.given_up += 1;
+            return (id, Some(hidden.reason));
+        }
+        self.sure.push_back(Pending {
+            id,
+            method: Method::Unknown,
+        });
+        (id, None)
+    }
+
+    /// A request begins, or is open, that did not wait for the one before it.
+    pub(super) fn see_overlap(&mut self) {
+        self.overlapping = true;
+        self.run = 0;
     }
 
     /// The method of a request begun before, unless it is known.
     pub(super) fn set_method(&mut self, id: ExchangeId, method: Method) {
-        let behind = self.behind.iter_mut();
-        if let Some(pending) = behind
-            .chain(self.sure.iter_mut().rev())
-            .find(|p| p.id == id)
+        if let Some(pending) = self.sure.iter_mut().rev().find(|p| p.id == id)
             && pending.method == Method::Unknown
         {
             pending.method = method;
         }
     }
 
+    /// The request begun last awaits no response.
+    pub(super) fn withdraw(&mut self, id: ExchangeId) {
+        self.sure.pop_back_if(|pending| pending.id == id);
+    }
+
     /// Whether that exchange still awaits (the end of) its response.
     pub(super) fn is_open(&self, id: ExchangeId) -> bool {
-        self.behind.is_some_and(|p| p.id == id) || self.sure.iter().rev().any(|p| p.id == id)
+        self.sure.iter().rev().any(|pending| pending.id == id)
     }
 
     /// The exchange whose response is due or under way.
@@ -181,12 +203,15 @@ impl Pairing {
     }
 
     /// After those open now, at least `due` requests passed unseen.
-    pub(super) fn hide(&mut self, due: u64, reason: Incomplete, out: &mut Vec<Event>) {
-        self.give_up_behind(out);
+    pub(super) fn hide(&mut self, due: u64, reason: Incomplete) {
+        if reason == Incomplete::LostEvents {
+            self.clean = 0;
+        }
         let hidden = self.hidden.get_or_insert(Hidden::none(reason));
         hidden.due = hidden.due.saturating_sub(hidden.answered) + due;
-        hidden.given_up = hidden.given_up.saturating_sub(hidden.answered);
+        hidden.given_up = hidden.given_up.saturating_sub(hidden.seen);
         hidden.answered = 0;
+        hidden.seen = 0;
     }
 
     /// Some requests passed unseen, and may not be answered.
@@ -194,28 +219,34 @@ impl Pairing {
         self.hidden.is_some()
     }
 
+    /// Still more passed unseen, of the same requests or of others.
+    pub(super) fn hide_more(&mut self, reason: Incomplete) {
+        self.hide(0, reason);
+        if let Some(hidden) = &mut self.hidden {
+            hidden.due = hidden.due.max(1);
+        }
+    }
+
     /// A response begins, where one is expected or, after `passed` bytes of unknown content, where
     /// it was found again.
     pub(super) fn response(&mut self, passed: u64, out: &mut Vec<Event>) -> Owner {
         if let Some(hole) = self.hole.take() {
-            let open = self.sure.len() + usize::from(self.behind.is_some());
-            let known = if open == 1 {
-                self.is_serial() || (self.hidden.is_none() && hole.in_body)
-            } else {
-                !self.sure.is_empty() && hole.in_body && passed < SHORTEST
+            let known = match self.sure.len() {
+                0 => false,
+                1 => {
+                    let told = self.is_serial() || (self.hidden.is_none() && hole.in_body);
+                    told && (hole.single || passed < SHORTEST)
+                }
+                _ => hole.in_body && passed < SHORTEST,
             };
             if !known {
                 self.give_up_all(hole.reason, out);
                 return Owner::Unknown;
             }
-            if self.sure.is_empty() {
-                self.hidden = None;
-                self.sure.extend(self.behind.take());
-            }
         } else if !self.sure.is_empty() {
-            if self.sure.len() + usize::from(self.behind.is_some()) > 1 {
-                self.overlapping = true;
-                self.run = 0;
+            self.clean = self.clean.saturating_add(1);
+            if self.sure.len() > 1 {
+                self.see_overlap();
             } else {
                 self.run = self.run.saturating_add(1);
             }
@@ -227,19 +258,19 @@ impl Pairing {
         }
     }
 
-    /// The first exchange's response has ended, or was cut off: it awaits nothing more.
-    pub(super) fn answered(&mut self) {
+    /// The first exchange's response has ended, or (not `whole`) was cut off: it awaits nothing more.
+    pub(super) fn answered(&mut self, whole: bool) {
         self.sure.pop_front();
-        self.amid = !self.sure.is_empty();
+        self.amid = whole && !self.sure.is_empty();
     }
 
     /// A final response of [`Owner::Unknown`] was seen: counts it, unless it may be one that was
     /// counted when its exchange was given up. `reason`: unless a known hole is the reason.
     pub(super) fn unknown_answered(&mut self, reason: Incomplete, out: &mut Vec<Event>) {
-        let behind = u64::from(self.behind.is_some());
         let hidden = self.hidden.get_or_insert(Hidden::none(reason));
         hidden.answered += 1;
-        if hidden.answered > hidden.given_up + behind {
+        hidden.seen += 1;
+        if hidden.seen > hidden.given_up {
             out.push(Event::Incomplete {
                 exchange: None,
                 side: Side::Response,
@@ -265,9 +296,32 @@ impl Pairing {
         self.mark_hole(in_body, reason);
     }
 
+    /// Bytes passed in the responses in which none was found.
+    pub(super) fn responses_passed(&mut self, out: &mut Vec<Event>) {
+        if !self.sure.is_empty() {
+            let reason = match (self.hole, self.hidden) {
+                (Some(Hole { reason, .. }), _) | (_, Some(Hidden { reason, .. })) => reason,
+                _ => Incomplete::LostEvents,
+            };
+            self.response_hole(false, reason, out);
+        }
+    }
+
     /// The same, where the response under way was dealt with.
     pub(super) fn mark_hole(&mut self, in_body: bool, reason: Incomplete) {
-        self.hole = Some(Hole { in_body, reason });
+        let single = reason != Incomplete::LostEvents || self.clean >= CLEAN_RUN;
+        // Of two holes with no response between them neither is the only one.
+        let first = self
+            .hole
+            .is_none_or(|hole| hole.reason != Incomplete::LostEvents);
+        self.hole = Some(Hole {
+            in_body,
+            single: single && first,
+            reason,
+        });
+        if reason == Incomplete::LostEvents {
+            self.clean = 0;
+        }
         if self.sure.is_empty() && self.hidden.is_none() {
             self.hidden = Some(Hidden::none(reason));
         }
@@ -277,7 +331,7 @@ impl Pairing {
     pub(super) fn give_up_all(&mut self, reason: Incomplete, out: &mut Vec<Event>) {
         let open = self.sure.len() as u64;
         out.extend(self.sure.drain(..).map(|pending| cut(pending.id, reason)));
-        self.hide(open, reason, out);
+        self.hide(open, reason);
         if let Some(hidden) = &mut self.hidden {
             hidden.given_up += open;
         }
@@ -294,28 +348,13 @@ impl Pairing {
         if self.is_serial() {
             hidden.due == 0 || hidden.answered > 0
         } else {
-            let behind = u64::from(self.behind.is_some());
-            !self.sliding && hidden.answered >= hidden.due + behind
+            !self.sliding && hidden.answered >= hidden.due
         }
     }
 
     /// The client waits for each answer, as far as was seen.
     pub(super) fn is_serial(&self) -> bool {
         !(self.overlapping || self.sliding) || self.run >= SERIAL_RUN
-    }
-
-    fn give_up_behind(&mut self, out: &mut Vec<Event>) {
-        if let Some(pending) = self.behind.take() {
-            let reason = match &mut self.hidden {
-                Some(hidden) => {
-                    hidden.due += 1;
-                    hidden.given_up += 1;
-                    hidden.reason
-                }
-                None => Incomplete::LostEvents,
-            };
-            out.push(cut(pending.id, reason));
-        }
     }
 }
 

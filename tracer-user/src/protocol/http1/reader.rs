@@ -9,7 +9,7 @@ use memchr::{memchr, memchr_iter, memrchr};
 use super::body::{Chunked, Progress, Tail};
 use super::head::{self, Framing, HEAD_LIMIT, Parsed};
 use crate::protocol::http::Head;
-use crate::protocol::{Incomplete, Match, Side, Sizes};
+use crate::protocol::{Incomplete, Side, Sizes};
 
 /// What came of a step.
 #[derive(Debug)]
@@ -28,8 +28,10 @@ pub(super) enum Step {
         in_head: bool,
         reason: Incomplete,
     },
-    /// Bytes of unknown content passed between messages.
+    /// Bytes of unknown content passed where a message might have begun.
     Hole(Incomplete),
+    /// Bytes passed in which no message was found, the input's last.
+    Passed,
 }
 
 /// A body's end, as told by the head and the rules of RFC 9112, section 6.3.
@@ -122,35 +124,29 @@ impl Reader {
                 *left -= n as u64;
                 let ended = *left == 0;
                 *input = &input[n..];
-                self.wire += n as u64;
-                self.body += n as u64;
+                self.wire = self.wire.saturating_add(n as u64);
+                self.body = self.body.saturating_add(n as u64);
                 if ended { self.ended() } else { Step::More }
             }
             State::Chunked(chunked) => {
                 let before = input.len();
                 let progress = chunked.bytes(input, &mut self.body);
-                self.wire += (before - input.len()) as u64;
+                self.wire = self.wire.saturating_add((before - input.len()) as u64);
                 match progress {
                     Progress::More => Step::More,
                     Progress::Done => self.ended(),
-                    Progress::Bad => self.broken(Incomplete::Malformed, false),
+                    Progress::Bad => self.broken(Incomplete::Malformed, false, 0),
                 }
             }
             State::Tail(tail) => {
-                while !input.is_empty() {
-                    // Another message right behind proves an end as well as the transfer's end.
-                    if *tail == Tail::Done && head::begins(self.side, input) == Match::Yes {
-                        return self.ended();
-                    }
-                    let n = tail.bytes(input);
-                    *input = &input[n..];
-                    self.wire += n as u64;
-                }
+                tail.bytes(input);
+                self.wire = self.wire.saturating_add(input.len() as u64);
+                *input = &[];
                 Step::More
             }
             State::UntilClose => {
-                self.wire += input.len() as u64;
-                self.body += input.len() as u64;
+                self.wire = self.wire.saturating_add(input.len() as u64);
+                self.body = self.body.saturating_add(input.len() as u64);
                 *input = &[];
                 Step::More
             }
@@ -176,20 +172,18 @@ impl Reader {
                 Step::Hole(reason)
             }
             State::Head => {
-                let large = self.buffer.len() as u64 + *n > HEAD_LIMIT as u64;
-                let passed = std::mem::take(n);
-                let step = match !lost && large {
-                    true => self.broken(Incomplete::HeadTooLarge, lost),
-                    false => self.broken(reason, lost),
+                let large = n.saturating_add(self.buffer.len() as u64) > HEAD_LIMIT as u64;
+                let reason = match !lost && large {
+                    true => Incomplete::HeadTooLarge,
+                    false => reason,
                 };
-                self.passed = passed;
-                step
+                self.broken(reason, lost, std::mem::take(n))
             }
             State::Fixed(left) if *n < *left || (!lost && *n == *left) => {
                 *left -= *n;
                 let ended = *left == 0;
-                self.wire += *n;
-                self.body += std::mem::take(n);
+                self.wire = self.wire.saturating_add(*n);
+                self.body = self.body.saturating_add(std::mem::take(n));
                 if ended { self.ended() } else { Step::More }
             }
             State::Fixed(left) => {
@@ -204,42 +198,50 @@ impl Reader {
                         reason,
                     };
                 }
-                self.wire += rest;
-                self.body += rest;
+                self.wire = self.wire.saturating_add(rest);
+                self.body = self.body.saturating_add(rest);
                 self.ended()
             }
             State::Chunked(chunked) => {
                 let passed = std::mem::take(n);
-                self.wire += passed;
+                self.wire = self.wire.saturating_add(passed);
                 if chunked.skip(passed, &mut self.body) {
                     return Step::More;
                 }
                 if lost {
-                    return self.broken(reason, lost);
+                    return self.broken(reason, lost, passed);
                 }
                 self.uncounted = true;
                 self.state = State::Tail(Tail::after(*chunked));
                 Step::More
             }
             State::Tail(tail) => {
-                tail.skip();
-                self.wire += std::mem::take(n);
+                let passed = std::mem::take(n);
                 if lost {
-                    self.broken(reason, lost)
-                } else {
-                    Step::More
+                    return self.broken(reason, lost, passed);
                 }
+                tail.skip();
+                self.wire = self.wire.saturating_add(passed);
+                Step::More
             }
             State::UntilClose => {
-                self.wire += *n;
-                self.body += std::mem::take(n);
+                self.wire = self.wire.saturating_add(*n);
+                self.body = self.body.saturating_add(std::mem::take(n));
                 Step::More
             }
-            State::Hunting { .. } => {
-                let passed = self.passed + self.buffer.len() as u64 + std::mem::take(n);
+            State::Hunting { fresh } => {
+                let hole = lost || *fresh;
+                let buffered = self.buffer.len() as u64;
+                let passed = self
+                    .passed
+                    .saturating_add(buffered)
+                    .saturating_add(std::mem::take(n));
                 self.hunt(lost);
                 self.passed = passed;
-                Step::More
+                match hole {
+                    true => Step::Hole(reason),
+                    false => Step::Passed,
+                }
             }
             State::Deaf => {
                 *n = 0;
@@ -354,9 +356,9 @@ impl Reader {
     }
 
     /// The head so far is kept for [`Reader::take_broken_head`].
-    fn broken(&mut self, reason: Incomplete, fresh: bool) -> Step {
+    fn broken(&mut self, reason: Incomplete, fresh: bool, passed: u64) -> Step {
         let in_head = self.in_head();
-        self.passed = 0;
+        self.passed = passed;
         self.state = State::Hunting { fresh };
         Step::Broken { in_head, reason }
     }
@@ -408,64 +410,43 @@ impl Reader {
                 *input = input.get(length..).unwrap_or_default();
                 Step::Head(head, framing)
             }
-            Parsed::Bad => self.broken(Incomplete::Malformed, false),
+            Parsed::Bad => self.broken(Incomplete::Malformed, false, 0),
             Parsed::Partial if self.buffer.len() >= HEAD_LIMIT => {
-                self.broken(Incomplete::HeadTooLarge, false)
+                self.broken(Incomplete::HeadTooLarge, false, 0)
             }
             Parsed::Partial => Step::More,
         }
     }
 
     fn hunt_on(&mut self, input: &mut &[u8]) -> Step {
-        let State::Hunting { fresh } = self.state else {
-            return Step::More;
-        };
-        if self.buffer.is_empty() {
-            if !fresh {
-                self.passed += input.len() as u64;
-                *input = &[];
-                return Step::More;
-            }
-            let line = strip_line_ends(input);
-            self.passed += (input.len() - line.len()) as u64;
-            *input = line;
-            if input.is_empty() {
-                return Step::More;
-            }
-        }
+        let before = self.buffer.len();
         let end = memchr(b'\n', input);
         let kept = end.map_or(input.len(), |at| at + 1);
-        let room = HEAD_LIMIT - self.buffer.len();
-        let proper = if kept > room {
-            false
-        } else if self.buffer.is_empty() && end.is_some() {
-            if head::start_line(self.side, &input[..kept - 1]).is_some() {
-                return self.begin();
-            }
-            false
-        } else {
-            self.buffer.extend_from_slice(&input[..kept]);
-            if end.is_some() {
-                let line = &self.buffer[..self.buffer.len() - 1];
-                if head::start_line(self.side, line).is_some() {
-                    self.line = self.buffer.len();
-                    *input = &input[kept..];
+        let may_begin = before > 0 || matches!(self.state, State::Hunting { fresh: true });
+        if may_begin && kept <= HEAD_LIMIT - before {
+            if before == 0 && end.is_some() {
+                // The head is read from the input itself, if all of it is there.
+                if head::resumes(self.side, &input[..kept]) {
                     return self.begin();
                 }
-                false
             } else {
-                head::begins(self.side, &self.buffer) != Match::No
+                self.buffer.extend_from_slice(&input[..kept]);
+                if head::resumes(self.side, &self.buffer) {
+                    *input = &input[kept..];
+                    self.line = self.buffer.len();
+                    return match end {
+                        Some(_) => self.begin(),
+                        None => Step::More,
+                    };
+                }
             }
-        };
-        if proper {
-            *input = &input[kept..];
-            return Step::More;
         }
-        let passed = self.passed + (self.buffer.len() + input.len()) as u64;
+        let passed = (before + input.len()) as u64;
+        let passed = self.passed.saturating_add(passed);
         self.hunt(false);
         self.passed = passed;
         *input = &[];
-        Step::More
+        Step::Passed
     }
 }
 

@@ -2,7 +2,9 @@
 
 mod heads;
 mod holes;
+mod ledger;
 mod messages;
+mod random;
 
 use super::Http1;
 use crate::protocol::{Event, Incomplete, Input, Protocol, Side};
@@ -71,6 +73,15 @@ impl Wire {
         let mut words = self.end(Side::Request);
         words.extend(self.end(Side::Response));
         words
+    }
+}
+
+impl Http1 {
+    /// Bytes held in buffers.
+    fn memory(&self) -> usize {
+        let [requests, responses] =
+            [&self.requests, &self.responses].map(|reader| reader.partial_head().len());
+        requests + responses + self.early.len()
     }
 }
 
