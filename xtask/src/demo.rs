@@ -36,7 +36,6 @@ pub fn run(duration: Option<Duration>) -> Result<()> {
     );
     setup::ensure(setup::Purpose::Demo)?;
     let agent = run::agent()?;
-    outlive_interrupts();
 
     let stock = part("stock", &[])?;
     let shop = part("shop", &[&stock.ready])?;
@@ -61,6 +60,7 @@ pub fn run(duration: Option<Duration>) -> Result<()> {
         command.arg("--duration");
         command.arg(format!("{}ms", time.as_millis()));
     }
+    outlive_interrupts();
     run::run(&mut command)
 }
 
@@ -92,8 +92,9 @@ fn part(role: &str, arguments: &[&str]) -> Result<Part> {
     Ok(part)
 }
 
-/// Ctrl-C and SIGTERM reach the tracer, which ends in good order; this process must then still be
-/// there to end the rest. A handler, unlike `SIG_IGN`, is not handed on to children.
+/// Ctrl-C reaches the tracer as well, which ends in good order; this process must still be there then
+/// to end the rest. Until the tracer starts, a Ctrl-C ends this process, and so the service, at once.
+/// A handler, unlike `SIG_IGN`, is not handed on to children.
 fn outlive_interrupts() {
     extern "C" fn nothing(_signal: libc::c_int) {}
     let handler = nothing as extern "C" fn(libc::c_int) as libc::sighandler_t;
