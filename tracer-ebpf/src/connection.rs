@@ -17,6 +17,12 @@ const IPPROTO_TCP: u16 = 6;
 /// Go listens with it since 1.24.
 const IPPROTO_MPTCP: u16 = 262;
 
+/// Whether it is an MPTCP socket, for which some hooks of TCP don't fire.
+#[inline(always)]
+pub fn is_mptcp(sk: *const u8) -> bool {
+    read::<u16>(sk, offset!(sk_protocol)) == IPPROTO_MPTCP
+}
+
 /// Whether a socket is a stream that may carry what we look for, and a process' own.
 #[inline(always)]
 pub fn is_stream(sk: *const u8) -> bool {

@@ -10,6 +10,7 @@ use tracer_ebpf::abi::{
     Process, ROLE_CONNECTED,
 };
 
+use crate::connection::is_mptcp;
 use crate::emit;
 use crate::kernel::{field, now, offset, read, setting};
 use crate::maps;
@@ -43,10 +44,18 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
             }
         }
         TCP_FIN_WAIT1 | TCP_LAST_ACK => end(sk, ENDED_SENDING),
-        TCP_CLOSE => end(sk, ENDED_ALL),
+        TCP_CLOSE if is_mptcp(sk) => end(sk, ENDED_ALL),
         TCP_LISTEN => listen(sk),
         _ => {}
     }
+    0
+}
+
+/// `tcp_destroy_sock(sk)`: the process has closed it, and TCP is done with it. (Its state is
+/// `TCP_CLOSE` before, when what came last may not be read yet.)
+#[btf_tracepoint(function = "tcp_destroy_sock")]
+pub fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
+    end(ctx.arg(0), ENDED_ALL);
     0
 }
 

@@ -48,6 +48,8 @@ pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
         length: result as u32,
         end_ns,
         buffers,
+        more: 0,
+        reserved: 0,
     };
     socket.transferred(sk, &moved);
     // SAFETY: `sk` is the tracepoint's argument, a `struct sock`.
@@ -74,6 +76,8 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
         length: result as u32,
         end_ns: now(),
         buffers: Buffers::of_current_call(),
+        more: 0,
+        reserved: 0,
     };
     socket.transferred(sk, &moved);
     0

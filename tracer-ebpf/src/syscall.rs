@@ -73,6 +73,8 @@ pub fn spliced(ctx: TracePointContext) -> u32 {
         length: result as u32,
         end_ns: now(),
         buffers: Buffers::NONE,
+        more: 0,
+        reserved: 0,
     };
     if let Some((sk, socket)) = find(from) {
         socket.transferred(sk, &moved);
@@ -154,6 +156,8 @@ fn returned(ctx: &TracePointContext, direction: u8) -> u32 {
         length: result as u32,
         end_ns,
         buffers,
+        more: 0,
+        reserved: 0,
     };
     if buffers.shape != Buffers::MESSAGES {
         socket.transferred(sk, &moved);
@@ -162,6 +166,7 @@ fn returned(ctx: &TracePointContext, direction: u8) -> u32 {
         while i < MOST_MESSAGES && i < result as u32 {
             moved.length = buffers.message_length(i);
             moved.buffers = buffers.message(i);
+            moved.more = u32::from(i + 1 < result as u32);
             socket.transferred(sk, &moved);
             i += 1;
         }

@@ -113,6 +113,9 @@ pub struct Moved {
     pub length: u32,
     /// `abi::RECEIVED` or `abi::SENT`.
     pub direction: u32,
+    /// Not 0: the call moved more bytes, which are reported next.
+    pub more: u32,
+    pub reserved: u32,
 }
 
 const _: () = assert!(size_of::<Socket>() == SOCKET_STATE);
@@ -211,7 +214,7 @@ impl Socket {
     fn report_missed(&mut self, moved: &Moved) {
         // Whatever is sent passes the hooks of the `sock` family.
         let received = moved.direction == u32::from(RECEIVED);
-        if self.sequenced == 0 || (!received && setting!(syscall) == 0) {
+        if self.sequenced == 0 || moved.more != 0 || (!received && setting!(syscall) == 0) {
             return;
         }
         let direction = (moved.direction & 1) as usize;
@@ -240,6 +243,8 @@ impl Socket {
             buffers: Buffers::NONE,
             length: missed,
             direction: moved.direction,
+            more: 0,
+            reserved: 0,
         });
     }
 

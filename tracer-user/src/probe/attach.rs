@@ -41,6 +41,7 @@ const fn calls(
 /// Both families need them: they tell when connections and processes come and go.
 const LIFECYCLE: &[Hook] = &[
     hook("inet_sock_set_state", true),
+    hook("tcp_destroy_sock", true),
     hook("sched_process_fork", true),
     hook("sched_process_exec", true),
     hook("sched_process_exit", true),

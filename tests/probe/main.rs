@@ -1,0 +1,45 @@
+//! The probes' traps, one test each: what the programs report when a process does one certain thing
+//! with a socket. No agent: the tests load the programs themselves and read the ring.
+//!
+//! Each test starts this program once more as an *actor* (see [`acts`]), traces it, lets it go, and
+//! compares all that was reported with what it did. They need root; without it they are skipped, as
+//! the live tests are.
+
+use libtest_mimic::{Arguments, Trial};
+use tracer::probe::Family;
+
+mod acts;
+mod socket;
+mod traps;
+mod watch;
+
+fn main() {
+    // The actor: `probe --act NAME`.
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some("--act") {
+        let name = arguments.next().unwrap_or_default();
+        return acts::run(&name, arguments.next());
+    }
+
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    // SAFETY: no preconditions.
+    let root = unsafe { libc::geteuid() } == 0;
+    let skip = !root && std::env::var_os("CI").is_none();
+    if skip {
+        eprintln!("probe tests are skipped: they need root");
+    }
+    let trials = [Family::Sock, Family::Syscall]
+        .into_iter()
+        .flat_map(|family| {
+            traps::TESTS.iter().map(move |&(name, test)| {
+                Trial::test(format!("{family}::{name}"), move || {
+                    test(family);
+                    Ok(())
+                })
+                .with_ignored_flag(skip)
+            })
+        })
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit();
+}
