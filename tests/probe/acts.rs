@@ -72,17 +72,13 @@ fn every_call(pair: &mut Pair<TcpStream>) {
     let mut words = [b"two-".to_vec(), b"three-".to_vec()];
     let vector = iovecs(&mut words);
     // SAFETY: iovecs over buffers of ours, here and below.
-    assert_eq!(
-        done(unsafe { libc::writev(client, vector.as_ptr(), 2) }),
-        10
-    );
+    let sent = done(unsafe { libc::writev(client, vector.as_ptr(), 2) });
+    assert_eq!(sent, 10);
     let mut words = [b"four-".to_vec(), b"five-".to_vec()];
     let mut vector = iovecs(&mut words);
     // SAFETY: as above.
-    assert_eq!(
-        done(unsafe { libc::sendmsg(client, &message(&mut vector), 0) }),
-        10
-    );
+    let sent = done(unsafe { libc::sendmsg(client, &message(&mut vector), 0) });
+    assert_eq!(sent, 10);
     let (mut first, mut second) = ([b"six-".to_vec()], [b"seven-".to_vec(), b"eight-".to_vec()]);
     let (mut first, mut second) = (iovecs(&mut first), iovecs(&mut second));
     let mut messages = [&mut first, &mut second].map(|vector| libc::mmsghdr {
@@ -112,14 +108,13 @@ fn every_call(pair: &mut Pair<TcpStream>) {
     let mut words = [vec![0; 4], vec![0; 6]];
     let vector = iovecs(&mut words);
     // SAFETY: as above.
-    assert_eq!(done(unsafe { libc::readv(server, vector.as_ptr(), 2) }), 10);
+    let received = done(unsafe { libc::readv(server, vector.as_ptr(), 2) });
+    assert_eq!(received, 10);
     let mut words = [vec![0; 5], vec![0; 5]];
     let mut vector = iovecs(&mut words);
     // SAFETY: as above.
-    assert_eq!(
-        done(unsafe { libc::recvmsg(server, &mut message(&mut vector), 0) }),
-        10
-    );
+    let received = done(unsafe { libc::recvmsg(server, &mut message(&mut vector), 0) });
+    assert_eq!(received, 10);
     let (mut first, mut second) = ([vec![0; 4]], [vec![0; 6], vec![0; 6]]);
     let (mut first, mut second) = (iovecs(&mut first), iovecs(&mut second));
     let mut messages = [&mut first, &mut second].map(|vector| libc::mmsghdr {
