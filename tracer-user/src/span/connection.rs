@@ -89,6 +89,8 @@ pub struct Connection {
     pub ends: Ends,
     /// The other end, where that is traced too.
     pub peer: Option<Slot>,
+    /// It was waited for in vain: it is not traced, or its records are lost.
+    pub lonely: bool,
     /// `connect` began and was done; taken by the first exchange.
     pub connect: Option<(u64, u64)>,
     /// The kernel told of it: addresses, role.
@@ -178,6 +180,7 @@ impl Table {
                 whole: false,
             },
             peer: None,
+            lonely: false,
             connect: None,
             described: false,
             used: false,

@@ -1,26 +1,15 @@
-//! How exchanges end: with their messages, with their connection, or with the agent; and the wait of
-//! those whose trace is not final yet.
+//! How exchanges end: with their messages, with their connection, or with the agent.
 
+use super::Span;
 use super::connection::{Ends, Slot};
 use super::exchange::Exchange;
 use super::tracker::{Host, Tracker};
-use super::{ParentSource, Span};
 use crate::event::{ConnectionId, End, Ended};
 use crate::protocol::{Incomplete, Side};
-
-/// Spans that wait for their trace to be final. They wait for [`super::tracker`]'s grace at most, so
-/// this many are those of 20,000 new connections a second.
-const MAX_HELD: usize = 4096;
 
 /// How long a connection that ended is kept, boot-time ns. The peer's reset is seen on another
 /// processor than the last transfers, whose records may come after it.
 const END_GRACE: u64 = 50_000_000;
-
-/// A finished exchange whose trace is not final.
-pub(super) struct Held {
-    exchange: Exchange,
-    ends: Ends,
-}
 
 impl Tracker {
     /// A connection, or one of its directions, is over.
@@ -101,7 +90,7 @@ impl Tracker {
             exchange.cut(Side::Request, reason, &mut self.counts.messages);
             exchange.cut(Side::Response, reason, &mut self.counts.messages);
             let exchange = connection.open.remove(&mut self.exchanges, key)?;
-            self.over(exchange, connection.ends, host);
+            self.over(exchange, connection.id, connection.ends, host);
         }
         Some(connection.id)
     }
@@ -125,16 +114,14 @@ impl Tracker {
                     exchange.cut(side, Incomplete::AgentStopped, &mut self.counts.messages);
                 }
                 if answered {
-                    self.over(exchange, connection.ends, host);
+                    self.over(exchange, connection.id, connection.ends, host);
                 } else {
                     self.forget(&exchange);
                     self.traces.release(exchange.node);
                 }
             }
         }
-        for held in std::mem::take(&mut self.held) {
-            self.emit(held.exchange, &held.ends, host);
-        }
+        self.release_all(host);
     }
 
     /// Makes the span of an exchange if its two messages are over.
@@ -145,22 +132,25 @@ impl Tracker {
         if let Some(connection) = self.table.get_mut(slot)
             && let Some(exchange) = connection.open.remove(&mut self.exchanges, key)
         {
-            let ends = connection.ends;
-            self.over(exchange, ends, host);
+            let (id, ends) = (connection.id, connection.ends);
+            self.over(exchange, id, ends, host);
         }
     }
 
-    fn over(&mut self, exchange: Exchange, ends: Ends, host: &mut impl Host) {
+    fn over(
+        &mut self,
+        exchange: Exchange,
+        connection: ConnectionId,
+        ends: Ends,
+        host: &mut impl Host,
+    ) {
         self.forget(&exchange);
         if !exchange.is_worth_a_span() {
             self.traces.release(exchange.node);
         } else if self.traces.resolve(exchange.node, self.now).is_some() {
             self.emit(exchange, &ends, host);
-        } else if self.held.len() < MAX_HELD {
-            self.held.push(Held { exchange, ends });
         } else {
-            self.counts.limits.held += 1;
-            self.emit(exchange, &ends, host);
+            self.hold(exchange, connection, ends, host);
         }
     }
 
@@ -173,42 +163,7 @@ impl Tracker {
         }
     }
 
-    /// Spans whose trace became final, or has to be by now.
-    pub(super) fn release_held(&mut self, host: &mut impl Host) {
-        let mut at = 0;
-        while at < self.held.len() {
-            let node = self.held[at].exchange.node;
-            if self.traces.resolve(node, self.now).is_some() {
-                let held = self.held.swap_remove(at);
-                self.emit(held.exchange, &held.ends, host);
-            } else {
-                at += 1;
-            }
-        }
-    }
-
-    /// A client's request came to be known: perhaps the server's exchange is over already.
-    pub(super) fn meet_held(&mut self, client: usize, ends: &Ends, position: u64) {
-        let client = &self.exchanges[client];
-        for Held {
-            exchange,
-            ends: server,
-        } in &mut self.held
-        {
-            if exchange.kind != client.kind
-                && exchange
-                    .position
-                    .is_some_and(|received| Ends::same_byte(ends, position, server, received))
-            {
-                if self.traces.join(exchange.node, client.node) {
-                    exchange.parent = Some((client.span_id, ParentSource::Connection));
-                }
-                return;
-            }
-        }
-    }
-
-    fn emit(&mut self, exchange: Exchange, ends: &Ends, host: &mut impl Host) {
+    pub(super) fn emit(&mut self, exchange: Exchange, ends: &Ends, host: &mut impl Host) {
         let trace = self.traces.resolve_now(exchange.node);
         let (trace_id, sampled, trace_state) = (trace.id, trace.sampled, trace.state.clone());
         self.traces.release(exchange.node);

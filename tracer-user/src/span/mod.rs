@@ -9,7 +9,8 @@
 //! * `feed`: what flows through them ([`crate::stream`], [`crate::protocol`]).
 //! * `exchange`: which messages belong together.
 //! * `stage`: when.
-//! * `trace`, `parent`: which trace, and who caused it.
+//! * `trace`, `parent`, `peer`: which trace, who caused it, and the other end of it.
+//! * `finish`: how they end.
 
 mod clock;
 mod connection;
@@ -18,6 +19,7 @@ mod feed;
 mod finish;
 mod ids;
 mod parent;
+mod peer;
 mod stage;
 #[cfg(test)]
 mod tests;

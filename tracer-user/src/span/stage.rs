@@ -79,6 +79,7 @@ impl Stamps {
             ordered.write_finish,
             ordered.body_read,
             ordered.header_read,
+            ordered.read_start,
             ordered.write_start,
             self.closed,
             start,

@@ -2,8 +2,8 @@
 //!
 //! [`Tracker::event`] takes what the kernel saw, in the order of the ring. What flows through a
 //! connection becomes messages ([`super::feed`]); each message event finds its exchange and leaves
-//! its mark there; an exchange whose two messages are over becomes a span. The rest of the work, ending
-//! connections and holding spans back whose trace is not final, is in [`super::finish`].
+//! its mark there; an exchange whose two messages are over becomes a span. The rest of the work is in
+//! [`super::peer`] (the other end of an exchange) and [`super::finish`] (how exchanges end).
 //!
 //! Nothing is allocated per event, and a connection is looked up once per event.
 
@@ -13,12 +13,12 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use slab::Slab;
 
-use super::connection::{Ends, Found, IDLE_LIMIT, Slot, Table};
+use super::connection::{Found, IDLE_LIMIT, Slot, Table};
 use super::exchange::{Exchange, Message, MessageCounts};
 use super::feed::{At, Batch, Detected};
-use super::finish::Held;
 use super::ids::Ids;
 use super::parent::{Executors, Habits};
+use super::peer::Held;
 use super::stage::Stamps;
 use super::trace::Traces;
 use super::{Kind, ParentSource, Span};
@@ -37,11 +37,6 @@ const MAX_EXCHANGES: usize = 65_536;
 
 /// Processes known at once: Linux's default for the highest process id.
 const MAX_PROCESSES: usize = 32_768;
-
-/// How long a server's exchange may wait for the record of the client that began it, boot-time ns.
-/// The two are microseconds apart, but for a client that was put aside by the scheduler in between;
-/// on a host with more to do than processors that is some time slices of a few ms.
-const PEER_GRACE: u64 = 200_000_000;
 
 /// What the tracker gives to, and asks of, the one who runs it.
 pub trait Host {
@@ -123,7 +118,7 @@ pub struct Tracker {
     ids: Ids,
     to_unix: i64,
     /// A traced process has opened a connection: the other end of one may be traced as well.
-    clients_seen: bool,
+    pub(super) clients_seen: bool,
     /// Kept for their memory.
     pub(super) batch: Batch,
 }
@@ -456,57 +451,6 @@ impl Tracker {
             Side::Response => exchange.stamps.response.last = end,
         }
         self.finish_if_over(slot, key, host);
-    }
-
-    /// The head of a request is known: looks for the other end of the exchange.
-    fn meet(&mut self, slot: Slot, key: usize) {
-        let Some(connection) = self.table.get(slot) else {
-            return;
-        };
-        let exchange = &self.exchanges[key];
-        let Some(position) = exchange.position else {
-            return;
-        };
-        let ends = connection.ends;
-        if ends.addresses.is_none() {
-            return;
-        }
-        let other = connection
-            .peer
-            .and_then(|peer| self.table.get(peer))
-            .and_then(|peer| {
-                peer.open.keys(&self.exchanges).find(|&other| {
-                    let other = &self.exchanges[other];
-                    other.kind != exchange.kind
-                        && other.request.head.is_some()
-                        && other.position.is_some_and(|other| match exchange.kind {
-                            Kind::Server => Ends::same_byte(&peer.ends, other, &ends, position),
-                            Kind::Client => Ends::same_byte(&ends, position, &peer.ends, other),
-                        })
-                })
-            });
-        match (exchange.kind, other) {
-            (Kind::Server, Some(client)) => self.belongs_to(key, client),
-            (Kind::Client, Some(server)) => self.belongs_to(server, key),
-            (Kind::Server, None) => {
-                // Its record may be behind ours. That the other end is traced is known from its first
-                // exchange on.
-                if connection.peer.is_some() || (exchange.opening && self.clients_seen) {
-                    self.traces
-                        .await_parent(exchange.node, self.now + PEER_GRACE);
-                }
-            }
-            (Kind::Client, None) => self.meet_held(key, &ends, position),
-        }
-    }
-
-    /// The two ends of one exchange were found.
-    fn belongs_to(&mut self, server: usize, client: usize) {
-        let (span, node) = (self.exchanges[client].span_id, self.exchanges[client].node);
-        let server = &mut self.exchanges[server];
-        if self.traces.join(server.node, node) {
-            server.parent = Some((span, ParentSource::Connection));
-        }
     }
 
     fn find(&mut self, slot: Slot, id: ExchangeId) -> Option<(usize, &mut Exchange)> {

@@ -3,6 +3,7 @@
 mod bounds;
 mod exchanges;
 mod parents;
+mod random;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

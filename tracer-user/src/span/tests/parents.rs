@@ -169,13 +169,28 @@ fn a_peer_that_never_comes_is_not_waited_for_long() {
     bed.accepted(2);
     bed.received(SERVER, (110, 120), &get("/a"));
     bed.sent(SERVER, (200, 210), OK);
-    bed.tick(100_000_000);
+    bed.tick(90_000_000);
     assert!(bed.spans().is_empty());
-    bed.tick(300_000_000);
+    bed.tick(200_000_000);
     assert_eq!(bed.span().parent, None);
     bed.received(SERVER, (400_000_000, 400_000_001), &get("/b"));
     bed.sent(SERVER, (400_000_002, 400_000_003), OK);
     assert_eq!(bed.span().parent, None, "the second does not wait");
+}
+
+#[test]
+fn a_peer_waited_for_in_vain_is_not_waited_for_again() {
+    let mut bed = Bed::new();
+    two_ends(&mut bed);
+    bed.received(SERVER, (110, 120), &get("/a"));
+    bed.sent(SERVER, (200, 210), OK);
+    bed.tick(200_000_000);
+    assert_eq!(bed.span().parent, None);
+    bed.received(SERVER, (300_000_000, 300_000_001), &get("/b"));
+    bed.sent(SERVER, (300_000_002, 300_000_003), OK);
+    assert_eq!(bed.span().parent, None);
+    bed.stop();
+    bed.assert_empty();
 }
 
 #[test]

@@ -1,0 +1,148 @@
+//! The other end: the two exchanges that are one, seen from two traced processes of this host.
+//!
+//! The ends of a connection are known by their mirrored addresses, the exchange by the place of its
+//! request's first byte ([`Ends::same_byte`]): no header is needed. Their heads are compared no
+//! sooner than both are complete, since a head may carry the trace.
+//!
+//! The client sends before the server reads, but on another processor, so the server's record may
+//! come first. Then the server's exchange waits, and its span is held back if it is over meanwhile.
+//! A connection whose client never showed up is not waited for again.
+
+use super::connection::{Ends, Slot};
+use super::exchange::Exchange;
+use super::tracker::{Host, Tracker};
+use super::{Kind, ParentSource};
+use crate::event::ConnectionId;
+
+/// How long a server's exchange waits for the record of the client that began it, boot-time ns. The
+/// two are microseconds apart, but for a client that the scheduler put aside in between; on a host
+/// with more to do than processors that is some time slices of a few ms.
+const GRACE: u64 = 100_000_000;
+
+/// Spans held back at once: at the first exchange of 20,000 new connections a second.
+const MAX_HELD: usize = 4096;
+
+/// A finished exchange whose trace is not final.
+pub(super) struct Held {
+    exchange: Exchange,
+    connection: ConnectionId,
+    ends: Ends,
+}
+
+impl Tracker {
+    /// The head of a request is known: looks for the other end of the exchange.
+    pub(super) fn meet(&mut self, slot: Slot, key: usize) {
+        let Some(connection) = self.table.get(slot) else {
+            return;
+        };
+        let exchange = &self.exchanges[key];
+        let ends = connection.ends;
+        let (Some(position), Some(_)) = (exchange.position, ends.addresses) else {
+            return;
+        };
+        let peer = connection.peer.and_then(|peer| self.table.get(peer));
+        let other = peer.and_then(|peer| {
+            peer.open.keys(&self.exchanges).find(|&other| {
+                let other = &self.exchanges[other];
+                other.kind != exchange.kind
+                    && other.request.head.is_some()
+                    && other.position.is_some_and(|other| match exchange.kind {
+                        Kind::Server => Ends::same_byte(&peer.ends, other, &ends, position),
+                        Kind::Client => Ends::same_byte(&ends, position, &peer.ends, other),
+                    })
+            })
+        });
+        match (exchange.kind, other) {
+            (Kind::Server, Some(client)) => self.belongs_to(key, client),
+            (Kind::Client, Some(server)) => self.belongs_to(server, key),
+            (Kind::Server, None) => {
+                // That the other end is traced is known from its first exchange on.
+                let may_come = peer.is_some() || (exchange.opening && self.clients_seen);
+                if may_come && !connection.lonely {
+                    self.traces.await_parent(exchange.node, self.now + GRACE);
+                }
+            }
+            (Kind::Client, None) if peer.is_some() || exchange.opening => {
+                self.meet_held(key, &ends, position);
+            }
+            (Kind::Client, None) => {}
+        }
+    }
+
+    /// The two ends of one exchange were found.
+    fn belongs_to(&mut self, server: usize, client: usize) {
+        let (span, node) = (self.exchanges[client].span_id, self.exchanges[client].node);
+        let server = &mut self.exchanges[server];
+        if self.traces.join(server.node, node) {
+            server.parent = Some((span, ParentSource::Connection));
+        }
+    }
+
+    /// A client's request came to be known: perhaps the server's exchange is over already.
+    fn meet_held(&mut self, client: usize, ends: &Ends, position: u64) {
+        let client = &self.exchanges[client];
+        let server = self.held.iter_mut().find(|held| {
+            held.exchange.kind == Kind::Server
+                && held
+                    .exchange
+                    .position
+                    .is_some_and(|received| Ends::same_byte(ends, position, &held.ends, received))
+        });
+        if let Some(held) = server
+            && self.traces.join(held.exchange.node, client.node)
+        {
+            held.exchange.parent = Some((client.span_id, ParentSource::Connection));
+        }
+    }
+
+    /// Keeps a finished exchange until its trace is final.
+    pub(super) fn hold(
+        &mut self,
+        exchange: Exchange,
+        connection: ConnectionId,
+        ends: Ends,
+        host: &mut impl Host,
+    ) {
+        if self.held.len() < MAX_HELD {
+            self.held.push(Held {
+                exchange,
+                connection,
+                ends,
+            });
+        } else {
+            self.counts.limits.held += 1;
+            self.emit(exchange, &ends, host);
+        }
+    }
+
+    /// Lets go those whose trace became final, or has to be by now.
+    pub(super) fn release_held(&mut self, host: &mut impl Host) {
+        let mut at = 0;
+        while at < self.held.len() {
+            let exchange = &self.held[at].exchange;
+            if self.traces.resolve(exchange.node, self.now).is_none() {
+                at += 1;
+                continue;
+            }
+            let unmet = exchange.kind == Kind::Server
+                && exchange
+                    .parent
+                    .is_none_or(|(_, source)| source != ParentSource::Connection);
+            let held = self.held.swap_remove(at);
+            if unmet
+                && let Some(slot) = self.table.followed(held.connection)
+                && let Some(connection) = self.table.get_mut(slot)
+            {
+                connection.lonely = true;
+            }
+            self.emit(held.exchange, &held.ends, host);
+        }
+    }
+
+    /// Lets all go, as they are.
+    pub(super) fn release_all(&mut self, host: &mut impl Host) {
+        for held in std::mem::take(&mut self.held) {
+            self.emit(held.exchange, &held.ends, host);
+        }
+    }
+}
