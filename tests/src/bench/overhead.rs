@@ -132,7 +132,7 @@ fn agent(
         "  sink: {} spans of {} bytes, {:.2} us of CPU each",
         totals.sink_spans,
         totals.sink_bytes / totals.sink_spans.max(1),
-        totals.sink_cpu.as_secs_f64() * 1e6 / totals.sink_spans as f64
+        totals.sink_cpu.as_secs_f64() * 1e6 / totals.sink_spans.max(1) as f64
     ));
     report.ratio(&name, ratios.median(), goal);
     report.figure(
