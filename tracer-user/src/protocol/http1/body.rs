@@ -5,6 +5,62 @@
 
 use memchr::memchr;
 
+use super::head::{Coding, Framing, Length, Method};
+use crate::protocol::Incomplete;
+
+/// A body's end, as told by the head and the rules of RFC 9112, section 6.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Body {
+    /// After this many bytes.
+    Fixed(u64),
+    /// After the last chunk.
+    Chunked,
+    /// With the connection.
+    UntilClose,
+}
+
+/// 1xx but 101, which ends the exchange.
+pub(super) fn is_interim(status: u16) -> bool {
+    status < 200 && status != 101
+}
+
+/// The connection carries something else after this response.
+pub(super) fn is_tunnel(status: u16, method: Method) -> bool {
+    status == 101 || (method == Method::Connect && (200..300).contains(&status))
+}
+
+/// RFC 9112, section 6.3. None: its end can't be told; servers answer 400 and close.
+pub(super) fn request_body(framing: Framing) -> Option<Body> {
+    match (framing.coding, framing.length) {
+        (Coding::Chunked, _) => Some(Body::Chunked),
+        (Coding::Absent, Length::Absent) => Some(Body::Fixed(0)),
+        (Coding::Absent, Length::Bytes(n)) => Some(Body::Fixed(n)),
+        (Coding::Other, _) | (Coding::Absent, Length::Bad) => None,
+    }
+}
+
+/// RFC 9112, section 6.3. An error: why its end can't be told.
+pub(super) fn response_body(
+    status: u16,
+    method: Method,
+    framing: Framing,
+) -> Result<Body, Incomplete> {
+    if is_tunnel(status, method) || method == Method::Head || matches!(status, 204 | 304) {
+        return Ok(Body::Fixed(0));
+    }
+    let body = match (framing.coding, framing.length) {
+        (Coding::Chunked, _) => Body::Chunked,
+        (Coding::Other, _) | (Coding::Absent, Length::Absent) => Body::UntilClose,
+        (Coding::Absent, Length::Bytes(n)) => Body::Fixed(n),
+        (Coding::Absent, Length::Bad) => return Err(Incomplete::Malformed),
+    };
+    match (method, body) {
+        // An answer to HEAD says how long its body would be.
+        (Method::Unknown, body) if body != Body::Fixed(0) => Err(Incomplete::LostEvents),
+        _ => Ok(body),
+    }
+}
+
 /// The chunked coding, read byte by byte except for the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Chunked {

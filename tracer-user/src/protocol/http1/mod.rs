@@ -14,11 +14,12 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
+use body::{Body, is_interim, is_tunnel, request_body, response_body};
 use pairing::{Owner, Pairing};
-use reader::{Body, Reader, Step};
+use reader::{Reader, Step};
 
 pub use head::HEAD_LIMIT;
-use head::{Coding, Framing, Length, Method};
+use head::{Framing, Method};
 
 use super::http::Head;
 use super::{Event, ExchangeId, Incomplete, Input, Match, Protocol, Side, Sizes};
@@ -103,6 +104,11 @@ impl Http1 {
                     }
                     let owner = self.pairing.response(self.responses.passed(), out);
                     if owner == Owner::Early && self.responses.rewind() {
+                        if head::begins(Side::Response, before) == Match::No {
+                            // More bytes than the response before said it has: no message's.
+                            self.responses.hunt(false);
+                            return;
+                        }
                         return self.keep_early(before, out);
                     }
                     self.response = Some(owner);
@@ -209,24 +215,9 @@ impl Http1 {
         let method = Method::named(head.method());
         self.pairing.set_method(self.request, method);
         out.push(Event::RequestHead(self.request, head));
-        let body = match framing {
-            Framing {
-                coding: Coding::Chunked,
-                ..
-            } => Body::Chunked,
-            Framing {
-                coding: Coding::Absent,
-                length: Length::Absent,
-            } => Body::Fixed(0),
-            Framing {
-                coding: Coding::Absent,
-                length: Length::Bytes(n),
-            } => Body::Fixed(n),
-            // Its end can't be told; servers answer 400 and close.
-            _ => {
-                self.requests.hunt(false);
-                return self.request_broken(Incomplete::Malformed, out);
-            }
+        let Some(body) = request_body(framing) else {
+            self.requests.hunt(false);
+            return self.request_broken(Incomplete::Malformed, out);
         };
         let Some(sizes) = self.requests.body(body) else {
             return;
@@ -320,7 +311,6 @@ impl Http1 {
             return;
         }
         out.push(Event::ResponseHead(id, head));
-        let tunnel = status == 101 || (method == Method::Connect && (200..300).contains(&status));
         let body = match response_body(status, method, framing) {
             Ok(body) => body,
             Err(reason) => {
@@ -338,7 +328,7 @@ impl Http1 {
             out.push(Event::ResponseEnded(id, sizes));
             self.pairing.answered(true);
         }
-        if tunnel {
+        if is_tunnel(status, method) {
             self.leave(out);
         }
     }
@@ -487,30 +477,6 @@ impl Protocol for Http1 {
                 }
             }
         }
-    }
-}
-
-/// 1xx but 101, which ends the exchange.
-fn is_interim(status: u16) -> bool {
-    status < 200 && status != 101
-}
-
-/// RFC 9112, section 6.3.
-fn response_body(status: u16, method: Method, framing: Framing) -> Result<Body, Incomplete> {
-    let tunnel = status == 101 || (method == Method::Connect && (200..300).contains(&status));
-    if tunnel || method == Method::Head || matches!(status, 204 | 304) {
-        return Ok(Body::Fixed(0));
-    }
-    let body = match (framing.coding, framing.length) {
-        (Coding::Chunked, _) => Body::Chunked,
-        (Coding::Other, _) | (Coding::Absent, Length::Absent) => Body::UntilClose,
-        (Coding::Absent, Length::Bytes(n)) => Body::Fixed(n),
-        (Coding::Absent, Length::Bad) => return Err(Incomplete::Malformed),
-    };
-    match (method, body) {
-        // An answer to HEAD says how long its body would be.
-        (Method::Unknown, body) if body != Body::Fixed(0) => Err(Incomplete::LostEvents),
-        _ => Ok(body),
     }
 }
 

@@ -6,7 +6,7 @@
 
 use memchr::{memchr, memchr_iter, memrchr};
 
-use super::body::{Chunked, Progress, Tail};
+use super::body::{Body, Chunked, Progress, Tail};
 use super::head::{self, Framing, HEAD_LIMIT, Parsed};
 use crate::protocol::http::Head;
 use crate::protocol::{Incomplete, Side, Sizes};
@@ -32,17 +32,6 @@ pub(super) enum Step {
     Hole(Incomplete),
     /// Bytes passed in which no message was found, the input's last.
     Passed,
-}
-
-/// A body's end, as told by the head and the rules of RFC 9112, section 6.3.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Body {
-    /// After this many bytes.
-    Fixed(u64),
-    /// After the last chunk.
-    Chunked,
-    /// With the connection.
-    UntilClose,
 }
 
 #[derive(Debug)]

@@ -399,3 +399,32 @@ fn how_messages_begin() {
     assert_eq!(begins(Side::Request, b"\x16\x03"), Match::No);
     assert_eq!(begins(Side::Request, &[b'A'; 64]), Match::No);
 }
+
+proptest::proptest! {
+    /// What httparse takes for a head, we read alike.
+    #[test]
+    fn heads_are_read_as_httparse_reads_them(
+        line in "(GET|X-Y|HEAD|POST) [!-~]{1,20} HTTP/1\\.[01]",
+        fields in proptest::collection::vec("[A-Za-z0-9_-]{1,12}:[ \t]{0,2}[!-~ \t]{0,12}", 0..20),
+        end in "\r?\n",
+    ) {
+        let bytes = format!("{line}{end}{}{end}", fields.iter().map(|f| format!("{f}{end}")).collect::<String>());
+        let mut table = [httparse::EMPTY_HEADER; 32];
+        let mut theirs = httparse::Request::new(&mut table);
+        let Ok(httparse::Status::Complete(length)) = theirs.parse(bytes.as_bytes()) else {
+            return Ok(());
+        };
+        let (ours, _, taken) = parse(Side::Request, &bytes).unwrap();
+        proptest::prop_assert_eq!(taken, length);
+        proptest::prop_assert_eq!(ours.method(), theirs.method.unwrap().as_bytes());
+        proptest::prop_assert_eq!(ours.target(), theirs.path.unwrap().as_bytes());
+        proptest::prop_assert_eq!(ours.version() == Version::Http11, theirs.version == Some(1));
+        let theirs: Vec<_> = theirs
+            .headers
+            .iter()
+            .map(|h| (h.name.to_ascii_lowercase().into_bytes(), h.value.to_vec()))
+            .collect();
+        let ours: Vec<_> = ours.fields().map(|(n, v)| (n.to_vec(), v.to_vec())).collect();
+        proptest::prop_assert_eq!(ours, theirs);
+    }
+}

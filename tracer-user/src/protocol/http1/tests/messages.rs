@@ -403,3 +403,14 @@ fn requests_without_answers_are_bounded() {
     // Those before are answered as ever.
     assert_eq!(wire.answer(OK)[0], "r0+");
 }
+
+#[test]
+fn bytes_beyond_a_response_are_no_message() {
+    let mut wire = Wire::new();
+    wire.ask(GET);
+    assert_eq!(wire.answer(format!("{OK}\r\nextra")).len(), 3);
+    assert!(wire.answer("more of it").is_empty());
+    wire.ask(GET);
+    assert_eq!(wire.answer(OK), ["r1+", "r1 200", "r1. 40/2"]);
+    assert!(wire.close().is_empty());
+}
