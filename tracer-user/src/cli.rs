@@ -29,16 +29,21 @@ const RUN: &str = "The run";
                       tracer [OPTIONS] -- CMD [ARG...]                      a command, from its first byte\n       \
                       tracer doctor [--json]                                what this host offers",
     after_help = "\
-Standard output carries spans and nothing else. Ctrl-C or SIGTERM ends a run: what is complete is sent, the probes are
-taken off. Under `-- CMD` the run ends with CMD, and so does its exit code; Ctrl-C is CMD's.
+Standard output carries spans and nothing else. Ctrl-C or SIGTERM ends a run:
+what is complete is sent, the probes are taken off. Under `-- CMD` the run ends
+with CMD, and so does its exit code; Ctrl-C is CMD's.
 
 Examples:
-  tracer -p $(pgrep -o nginx)                                       requests of nginx and its workers, on this terminal
-  tracer --port 8080 --otlp-endpoint http://localhost:4318          whoever listens on 8080, to a collector
-  tracer -o json --duration 10s -- python3 -m http.server > spans   a command, as OTLP/JSON lines
+  nginx and its workers, on this terminal:
+    tracer -p $(pgrep -o nginx)
+  whoever listens on 8080, now and later, to a collector:
+    tracer --port 8080 --otlp-endpoint http://localhost:4318
+  a command, as OTLP/JSON lines:
+    tracer -o json --duration 10s -- python3 -m http.server > spans
 
-Exit code: 0 fine, 1 a failure, 2 wrong usage; under `-- CMD` its own (128 + N if signal N ended it, 127 not found,
-126 not executable). The OTEL_* variables for exporter, batching, limits and resource apply; a flag beats a variable."
+Exit code: 0 fine, 1 a failure, 2 wrong usage; under `-- CMD` its own (128 + N if
+signal N ended it, 127 not found, 126 not executable). The OTEL_* variables for
+exporter, batching, limits and resource apply; a flag beats a variable."
 )]
 pub struct Cli {
     /// Trace these processes, and their children

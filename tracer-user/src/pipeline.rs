@@ -139,8 +139,8 @@ impl Pipeline {
             if due.tick(now) {
                 self.tracker.set_clock(boot_to_unix());
                 self.tracker.tick(boot_now(), &mut self.outlet);
-                self.outlet.exporter.tick(now);
             }
+            self.outlet.exporter.tick(now);
             if due.warning(now) {
                 self.warn_of_losses();
             }

@@ -116,6 +116,9 @@ pub struct Exporter {
 /// The way to an OTLP endpoint.
 struct Delivery {
     batch: Batch,
+    /// When the last batch was closed: the schedule delay runs between two exports, so the first
+    /// span after a quiet time goes at once.
+    closed: Option<Instant>,
     otlp: otlp::Otlp,
     batching: Batching,
     overflow: Overflow,
@@ -136,6 +139,7 @@ impl Exporter {
         let otlp = match &settings.otlp {
             Some(otlp) => Some(Delivery {
                 batch: Batch::default(),
+                closed: None,
                 otlp: otlp::Otlp::start(otlp, batching, runtime)?,
                 batching,
                 overflow: Overflow::default(),
@@ -175,7 +179,8 @@ impl Exporter {
         }
     }
 
-    /// Closes batches that have waited long enough. To be called at least every 100 ms or so.
+    /// Closes batches that have waited long enough. To be called whenever spans
+    /// were given, and every 100 ms or so.
     pub fn tick(&mut self, now: Instant) {
         if let Some(delivery) = &mut self.otlp {
             delivery.tick(now);
@@ -277,13 +282,14 @@ impl Delivery {
             );
         }
         let delay = self.batching.schedule_delay;
-        if self.batch.since().is_some_and(|since| now >= since + delay) {
+        if self.closed.is_none_or(|closed| now >= closed + delay) {
             self.close();
         }
     }
 
     fn close(&mut self) {
         if let Some(request) = self.batch.take() {
+            self.closed = Some(Instant::now());
             self.otlp.push(request);
         }
     }

@@ -150,7 +150,7 @@ impl Default for Limits {
 /// When batches close and how much may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batching {
-    /// `OTEL_BSP_SCHEDULE_DELAY` (ms): longest that a span waits for others.
+    /// `OTEL_BSP_SCHEDULE_DELAY` (ms): between two exports, unless a batch is full before.
     pub schedule_delay: Duration,
     /// `OTEL_BSP_EXPORT_TIMEOUT` (ms): how long a batch is tried, retries included.
     pub export_timeout: Duration,
