@@ -309,10 +309,10 @@ pub struct Offsets {
     pub regs_cx: u32,
     /// Code segment: tells a 32-bit caller.
     pub regs_cs: u32,
-    /// `struct task_struct`.
+    /// `struct task_struct`: the process.
     pub task_tgid: u32,
-    /// See [`Offsets::task_tgid`].
-    pub task_flags: u32,
+    /// `struct task_struct`: the thread.
+    pub task_pid: u32,
     /// See [`Offsets::task_tgid`].
     pub task_signal: u32,
     /// See [`Offsets::task_tgid`].

@@ -4,6 +4,10 @@
 //! type the verifier knows (a tracepoint's argument, the current task, its registers); [`read`] copies
 //! through any kernel address.
 
+use core::ffi::c_void;
+use core::mem::MaybeUninit;
+
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel};
 use tracer_ebpf::abi::{Offsets, Settings};
 
@@ -54,6 +58,21 @@ pub unsafe fn field<T: Copy>(base: *const u8, offset: usize) -> T {
 pub fn read<T: Copy + Default>(base: *const u8, offset: usize) -> T {
     // SAFETY: the helper checks the address and reports a fault as an error.
     unsafe { bpf_probe_read_kernel(base.wrapping_add(offset).cast::<T>()) }.unwrap_or_default()
+}
+
+/// Copies a value from an address in the memory of the current process; none where it can't be read.
+/// (aya's own zeroes the value first, byte by byte.)
+#[inline(always)]
+pub fn read_user<T: Copy>(address: u64) -> Option<T> {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the helper writes a T, checks the address and reports a fault as an error.
+    unsafe {
+        let source = address as usize as *const c_void;
+        if bpf_probe_read_user(value.as_mut_ptr().cast(), size_of::<T>() as u32, source) != 0 {
+            return None;
+        }
+        Some(value.assume_init())
+    }
 }
 
 /// The time, as all records have it.

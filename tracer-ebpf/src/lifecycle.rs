@@ -14,7 +14,7 @@ use crate::connection::is_mptcp;
 use crate::emit;
 use crate::kernel::{field, now, offset, read, setting};
 use crate::maps;
-use crate::task::{Who, is_traced};
+use crate::task::{Task, is_traced};
 
 /// TCP states (include/net/tcp_states.h).
 const TCP_ESTABLISHED: c_int = 1;
@@ -30,7 +30,7 @@ const TCP_LISTEN: c_int = 10;
 pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     let (sk, old, new): (*const u8, c_int, c_int) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
     match new {
-        TCP_SYN_SENT if old == TCP_CLOSE && Who::current().is_traced() => {
+        TCP_SYN_SENT if old == TCP_CLOSE && Task::current().is_traced() => {
             // SAFETY: the map's own memory.
             if let Some(socket) = unsafe { maps::socket_or_new(sk).as_mut() } {
                 socket.role = ROLE_CONNECTED;
@@ -72,8 +72,8 @@ fn end(sk: *const u8, what: u8) {
 
 #[inline(always)]
 fn listen(sk: *const u8) {
-    let who = Who::current();
-    if who.is_traced() {
+    let task = Task::current();
+    if task.is_traced() {
         // The sockets that it accepts start with a clone of its state: so they have one when their
         // first bytes arrive.
         maps::socket_or_new(sk);
@@ -83,7 +83,7 @@ fn listen(sk: *const u8) {
             kind: Kind::Listening as u8,
             reserved: 0,
             port: read(sk, offset!(skc_num)),
-            pid: who.tgid(),
+            pid: task.tgid(),
         });
     }
 }
@@ -110,9 +110,9 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
 /// `sched_process_exec(task, old_pid, bprm)`. In the task, once it runs the new program.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn sched_process_exec(_: BtfTracePointContext) -> i32 {
-    let who = Who::current();
-    if setting!(watch_all) != 0 || who.is_traced() {
-        process(PROCESS_EXECED, who.tgid(), 0);
+    let task = Task::current();
+    if setting!(watch_all) != 0 || task.is_traced() {
+        process(PROCESS_EXECED, task.tgid(), 0);
     }
     0
 }
@@ -120,18 +120,17 @@ pub fn sched_process_exec(_: BtfTracePointContext) -> i32 {
 /// `sched_process_exit(task, ...)`, for each thread. In the task.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
-    let who = Who::current();
-    if !who.is_traced() {
+    let task = Task::current();
+    if !task.is_traced() {
         return 0;
     }
-    let task: *const u8 = ctx.arg(0);
     // SAFETY: the tracepoint's argument.
-    let signal = unsafe { field::<usize>(task, offset!(task_signal)) } as *const u8;
+    let signal = unsafe { field::<usize>(ctx.arg(0), offset!(task_signal)) } as *const u8;
     if read::<c_int>(signal, offset!(signal_live)) != 0 {
         return 0;
     }
-    maps::unmark(who.tgid());
-    process(PROCESS_EXITED, who.tgid(), 0);
+    maps::unmark(task.tgid());
+    process(PROCESS_EXITED, task.tgid(), 0);
     0
 }
 

@@ -5,21 +5,21 @@
 //! The last two are optional: without them a message has no time of arrival, a send none of its start.
 
 use aya_ebpf::cty::c_int;
-use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
+use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skc_to_tcp_sock};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use tracer_ebpf::abi::{ENDED_RECEIVING, RECEIVED, SENT};
 
 use crate::kernel::{field, now, offset};
 use crate::maps;
-use crate::task::{Buffers, Who, flags};
-use crate::transfer::{Moved, Socket};
+use crate::task::{Buffers, Task, flags};
+use crate::transfer::{Moved, NOT_ASKED, Socket};
 
 /// `sock_recv_length(sk, ret, flags)`.
 #[btf_tracepoint(function = "sock_recv_length")]
 pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
-    let who = Who::current();
-    if !who.is_traced() {
+    let task = Task::current();
+    if !task.is_traced() {
         return 0;
     }
     let (sk, result, flags): (*const u8, c_int, u32) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
@@ -33,7 +33,7 @@ pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
     let buffers = if flags & flags::TRUNC != 0 {
         Buffers::NONE
     } else {
-        Buffers::of_current_call()
+        Buffers::of_current_call(task)
     };
     let end_ns = now();
     if result == 0 {
@@ -43,15 +43,14 @@ pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let moved = Moved {
-        who,
+        who: task.who(),
         direction: RECEIVED.into(),
         length: result as u32,
         end_ns,
         buffers,
-        more: 0,
-        reserved: 0,
+        tcp_next: tcp_next(sk, socket),
     };
-    socket.transferred(sk, &moved);
+    socket.transferred_here(sk, &moved);
     // SAFETY: `sk` is the tracepoint's argument, a `struct sock`.
     let more = unsafe { field::<u32>(sk, offset!(sk_receive_qlen)) } != 0;
     socket.drained(more);
@@ -61,8 +60,8 @@ pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
 /// `sock_send_length(sk, ret, flags)`.
 #[btf_tracepoint(function = "sock_send_length")]
 pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
-    let who = Who::current();
-    if !who.is_traced() {
+    let task = Task::current();
+    if !task.is_traced() {
         return 0;
     }
     let (sk, result): (*const u8, c_int) = (ctx.arg(0), ctx.arg(1));
@@ -71,15 +70,15 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
     }
     let Some(socket) = reported(sk) else { return 0 };
     let moved = Moved {
-        who,
+        who: task.who(),
         direction: SENT.into(),
         length: result as u32,
         end_ns: now(),
-        buffers: Buffers::of_current_call(),
-        more: 0,
-        reserved: 0,
+        buffers: Buffers::of_current_call(task),
+        // Whatever is sent passes this hook, so nothing can have been missed.
+        tcp_next: NOT_ASKED,
     };
-    socket.transferred(sk, &moved);
+    socket.transferred_here(sk, &moved);
     0
 }
 
@@ -105,6 +104,24 @@ pub fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
         socket.arrived(now());
     }
     0
+}
+
+/// TCP's number of the next byte to be read.
+#[inline(always)]
+fn tcp_next(sk: *const u8, socket: &Socket) -> u64 {
+    if socket.sequenced == 0 {
+        return NOT_ASKED;
+    }
+    // SAFETY: `sk` is the tracepoint's argument; the helper's pointer is null or a `struct tcp_sock`.
+    unsafe {
+        let tcp = bpf_skc_to_tcp_sock(sk.cast_mut().cast())
+            .cast_const()
+            .cast::<u8>();
+        if tcp.is_null() {
+            return NOT_ASKED;
+        }
+        field::<u32>(tcp, offset!(copied_seq)).into()
+    }
 }
 
 /// The state of a socket whose transfers are reported; none for any other.

@@ -7,15 +7,14 @@
 //! `pread` and `pwrite`, which are for files.
 
 use aya_ebpf::EbpfContext;
-use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
 use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
 use tracer_ebpf::abi::{ENDED_ALL, ENDED_RECEIVING, RECEIVED, SENT};
 
 use crate::kernel::{field, now, offset, read};
 use crate::maps;
-use crate::task::{Buffers, Who, flags};
-use crate::transfer::{Moved, Socket};
+use crate::task::{Buffers, Task, flags};
+use crate::transfer::{Moved, NOT_ASKED, Socket};
 
 /// Where a syscall tracepoint's record has the first argument, or the result: after the common fields
 /// and the call's number.
@@ -31,7 +30,7 @@ const MOST_MESSAGES: u32 = 16;
 /// `sys_enter_*` of calls that send.
 #[tracepoint]
 pub fn send_begins(_: TracePointContext) -> u32 {
-    if Who::current().is_traced()
+    if Task::current().is_traced()
         && let Some(start) = maps::start_of_call()
     {
         *start = now();
@@ -54,12 +53,12 @@ pub fn sent(ctx: TracePointContext) -> u32 {
 /// `sys_exit_splice`: from a socket, to a socket, or neither.
 #[tracepoint]
 pub fn spliced(ctx: TracePointContext) -> u32 {
-    let who = Who::current();
+    let task = Task::current();
     let result = word(&ctx, 0);
-    if !who.is_traced() || result <= 0 {
+    if !task.is_traced() || result <= 0 {
         return 0;
     }
-    let regs = registers();
+    let regs = task.registers();
     // SAFETY: the current task's registers.
     let (from, to) = unsafe {
         (
@@ -68,18 +67,19 @@ pub fn spliced(ctx: TracePointContext) -> u32 {
         )
     };
     let mut moved = Moved {
-        who,
+        who: task.who(),
         direction: RECEIVED.into(),
         length: result as u32,
         end_ns: now(),
         buffers: Buffers::NONE,
-        more: 0,
-        reserved: 0,
+        tcp_next: NOT_ASKED,
     };
-    if let Some((sk, socket)) = find(from) {
+    if let Some((sk, socket)) = find(task, from) {
+        moved.tcp_next = tcp_next(sk, socket, RECEIVED);
         socket.transferred(sk, &moved);
-    } else if let Some((sk, socket)) = find(to) {
+    } else if let Some((sk, socket)) = find(task, to) {
         moved.direction = SENT.into();
+        moved.tcp_next = tcp_next(sk, socket, SENT);
         socket.transferred(sk, &moved);
     }
     0
@@ -88,10 +88,11 @@ pub fn spliced(ctx: TracePointContext) -> u32 {
 /// `sys_enter_close`: of the last descriptor of an `AF_UNIX` socket, which no other hook sees close.
 #[tracepoint]
 pub fn closes(ctx: TracePointContext) -> u32 {
-    if !Who::current().is_traced() {
+    let task = Task::current();
+    if !task.is_traced() {
         return 0;
     }
-    let Some(file) = file(word(&ctx, 0) as u64) else {
+    let Some(file) = file(task, word(&ctx, 0) as u64) else {
         return 0;
     };
     if read::<u64>(file, offset!(file_refs)) != offset!(file_refs_one) as u64 {
@@ -110,12 +111,12 @@ pub fn closes(ctx: TracePointContext) -> u32 {
 
 #[inline(always)]
 fn returned(ctx: &TracePointContext, direction: u8) -> u32 {
-    let who = Who::current();
+    let task = Task::current();
     let result = word(ctx, 0);
-    if result < 0 || (result == 0 && direction == SENT) || !who.is_traced() {
+    if result < 0 || (result == 0 && direction == SENT) || !task.is_traced() {
         return 0;
     }
-    let regs = registers();
+    let regs = task.registers();
     // SAFETY: the current task's registers.
     let (mut buffers, receive_flags, fd) = unsafe {
         (
@@ -134,7 +135,7 @@ fn returned(ctx: &TracePointContext, direction: u8) -> u32 {
     if receive_flags & flags::TRUNC != 0 {
         buffers = Buffers::NONE;
     }
-    let Some((sk, socket)) = find(fd) else {
+    let Some((sk, socket)) = find(task, fd) else {
         return 0;
     };
     let end_ns = now();
@@ -151,22 +152,25 @@ fn returned(ctx: &TracePointContext, direction: u8) -> u32 {
         socket.send_start_ns = *start;
     }
     let mut moved = Moved {
-        who,
+        who: task.who(),
         direction: direction.into(),
         length: result as u32,
         end_ns,
         buffers,
-        more: 0,
-        reserved: 0,
+        tcp_next: NOT_ASKED,
     };
     if buffers.shape != Buffers::MESSAGES {
+        moved.tcp_next = tcp_next(sk, socket, direction);
         socket.transferred(sk, &moved);
     } else {
         let mut i = 0;
         while i < MOST_MESSAGES && i < result as u32 {
             moved.length = buffers.message_length(i);
             moved.buffers = buffers.message(i);
-            moved.more = u32::from(i + 1 < result as u32);
+            // It counts all messages of the call.
+            if i + 1 == result as u32 {
+                moved.tcp_next = tcp_next(sk, socket, direction);
+            }
             socket.transferred(sk, &moved);
             i += 1;
         }
@@ -177,10 +181,24 @@ fn returned(ctx: &TracePointContext, direction: u8) -> u32 {
     0
 }
 
+/// TCP's number of the next byte to be read or written: io_uring, for one, does not come by here.
+#[inline(always)]
+fn tcp_next(sk: *const u8, socket: &Socket, direction: u8) -> u64 {
+    if socket.sequenced == 0 {
+        return NOT_ASKED;
+    }
+    let next = if direction == RECEIVED {
+        offset!(copied_seq)
+    } else {
+        offset!(write_seq)
+    };
+    read::<u32>(sk, next).into()
+}
+
 /// The socket behind a descriptor and its state, if its transfers are reported.
 #[inline(always)]
-fn find(fd: u64) -> Option<(*const u8, &'static mut Socket)> {
-    let file = file(fd)?;
+fn find(task: Task, fd: u64) -> Option<(*const u8, &'static mut Socket)> {
+    let file = file(task, fd)?;
     let sk = socket_of(file)?;
     let inode = read::<usize>(file, offset!(file_inode)) as *const u8;
     let id = read::<u64>(inode, offset!(inode_ino));
@@ -205,11 +223,10 @@ fn find(fd: u64) -> Option<(*const u8, &'static mut Socket)> {
 
 /// The open file of a descriptor of the current process.
 #[inline(always)]
-fn file(fd: u64) -> Option<*const u8> {
-    // SAFETY: the helper's pointer is typed, and so is what it points to.
+fn file(task: Task, fd: u64) -> Option<*const u8> {
+    // SAFETY: the task's pointer is typed, and so is what it points to.
     let table = unsafe {
-        let task = bpf_get_current_task_btf().cast_const().cast::<u8>();
-        let files = field::<*const u8>(task, offset!(task_files));
+        let files = field::<*const u8>(task.as_ptr(), offset!(task_files));
         field::<*const u8>(files, offset!(files_fdt))
     };
     // SAFETY: as above.
@@ -248,11 +265,4 @@ fn socket_of(file: *const u8) -> Option<*const u8> {
 fn word(ctx: &TracePointContext, n: usize) -> i64 {
     // SAFETY: the record is longer, as the verifier checks.
     unsafe { field(ctx.as_ptr().cast_const().cast(), FIRST + n * 8) }
-}
-
-/// The current task's user registers.
-#[inline(always)]
-fn registers() -> *const u8 {
-    // SAFETY: both helpers take what they are given here.
-    unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as *const u8 }
 }

@@ -8,21 +8,20 @@
 //! Leaves out: 64-bit programs that use the 32-bit entry (`int 0x80`).
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_user};
 
-use crate::kernel::{field, offset, setting};
+use crate::kernel::{field, offset, read_user, setting};
 use crate::maps;
 
-/// The current process and thread, as `bpf_get_current_pid_tgid` has them.
+/// A process and thread, as `bpf_get_current_pid_tgid` has them.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
 pub struct Who(pub u64);
 
 impl Who {
-    /// The task that runs this hook.
+    /// The thread.
     #[inline(always)]
-    pub fn current() -> Who {
-        Who(bpf_get_current_pid_tgid())
+    pub fn tid(self) -> u32 {
+        self.0 as u32
     }
 
     /// The process.
@@ -30,17 +29,53 @@ impl Who {
     pub fn tgid(self) -> u32 {
         (self.0 >> 32) as u32
     }
+}
 
-    /// The thread.
+/// The task that runs this hook. Got once: each call of a helper costs more than what is done here
+/// with its result.
+#[derive(Clone, Copy)]
+pub struct Task(*const u8);
+
+impl Task {
+    /// The current one.
     #[inline(always)]
-    pub fn tid(self) -> u32 {
-        self.0 as u32
+    pub fn current() -> Task {
+        // SAFETY: takes nothing.
+        Task(unsafe { bpf_get_current_task_btf() }.cast_const().cast())
+    }
+
+    /// Its process.
+    #[inline(always)]
+    pub fn tgid(self) -> u32 {
+        // SAFETY: the helper's pointer, whose type the verifier knows.
+        unsafe { field(self.0, offset!(task_tgid)) }
+    }
+
+    /// Its process and thread.
+    #[inline(always)]
+    pub fn who(self) -> Who {
+        // SAFETY: as above.
+        let tid: u32 = unsafe { field(self.0, offset!(task_pid)) };
+        Who(u64::from(self.tgid()) << 32 | u64::from(tid))
     }
 
     /// Whether the process is traced.
     #[inline(always)]
     pub fn is_traced(self) -> bool {
         is_traced(self.tgid())
+    }
+
+    /// Its `struct task_struct`.
+    #[inline(always)]
+    pub fn as_ptr(self) -> *const u8 {
+        self.0
+    }
+
+    /// Its user registers.
+    #[inline(always)]
+    pub fn registers(self) -> *const u8 {
+        // SAFETY: as above.
+        unsafe { bpf_task_pt_regs(self.0.cast_mut().cast()) as *const u8 }
     }
 }
 
@@ -97,9 +132,8 @@ impl Buffers {
 
     /// Those of the system call that the current task is in.
     #[inline(always)]
-    pub fn of_current_call() -> Buffers {
-        // SAFETY: both helpers take what they are given here and return pointers the verifier types.
-        let regs = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as *const u8;
+    pub fn of_current_call(task: Task) -> Buffers {
+        let regs = task.registers();
         // SAFETY: `regs` is a `struct pt_regs`, the offsets are from its BTF.
         unsafe {
             // The kernel's entry code puts -ENOSYS here and overwrites it when the call returns:
@@ -161,9 +195,7 @@ impl Buffers {
                 nr32::SOCKETCALL => {
                     let call = field::<u64>(regs, offset!(regs_bx)) as u32;
                     // fd, buffer or message(s), length or count
-                    let Ok([_, address, count]) =
-                        bpf_probe_read_user(cx as usize as *const [u32; 3])
-                    else {
+                    let Some([_, address, count]) = read_user::<[u32; 3]>(cx) else {
                         return Buffers::NONE;
                     };
                     let (address, count) = (u64::from(address), u64::from(count));
@@ -190,18 +222,18 @@ impl Buffers {
     #[inline(always)]
     fn of_message(address: u64, compat: bool) -> Buffers {
         if compat {
-            // SAFETY: the helper checks the address. name, namelen, iov, iovlen: 4 bytes each.
-            match unsafe { bpf_probe_read_user((address as usize + 8) as *const [u32; 2]) } {
-                Ok([iov, len]) => {
+            // name, namelen, iov, iovlen: 4 bytes each.
+            match read_user::<[u32; 2]>(address + 8) {
+                Some([iov, len]) => {
                     Buffers::new(Buffers::VECTOR, true, u64::from(iov), u64::from(len))
                 }
-                Err(_) => Buffers::NONE,
+                None => Buffers::NONE,
             }
         } else {
-            // SAFETY: the helper checks the address. name, namelen and padding, iov, iovlen.
-            match unsafe { bpf_probe_read_user((address as usize + 16) as *const [u64; 2]) } {
-                Ok([iov, len]) => Buffers::new(Buffers::VECTOR, false, iov, len),
-                Err(_) => Buffers::NONE,
+            // name, namelen and padding, iov, iovlen.
+            match read_user::<[u64; 2]>(address + 16) {
+                Some([iov, len]) => Buffers::new(Buffers::VECTOR, false, iov, len),
+                None => Buffers::NONE,
             }
         }
     }
@@ -209,9 +241,7 @@ impl Buffers {
     /// How many bytes message `index` of [`Buffers::MESSAGES`] moved: the call wrote it there.
     #[inline(always)]
     pub fn message_length(&self, index: u32) -> u32 {
-        let at = self.address + u64::from(index) * 64 + 56;
-        // SAFETY: the helper checks the address.
-        unsafe { bpf_probe_read_user(at as usize as *const u32) }.unwrap_or(0)
+        read_user(self.address + u64::from(index) * 64 + 56).unwrap_or(0)
     }
 
     /// Message `index` of [`Buffers::MESSAGES`].

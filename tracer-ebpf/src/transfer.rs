@@ -9,6 +9,8 @@
 //! socket. Two threads that send on one socket at the same instant could miscount; whoever does that
 //! has no message order to trace either.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use tracer_ebpf::abi::{
     AF_UNIX, Counter, ENDED_ALL, Ended, HEAD_LIMIT, Kind, LAST_PIECE, RECEIVED, SOCKET_STATE,
@@ -17,7 +19,7 @@ use tracer_ebpf::abi::{
 
 use crate::connection::{announce, is_stream};
 use crate::emit::{self, Copy};
-use crate::kernel::{offset, read, setting};
+use crate::kernel::{offset, read};
 use crate::maps::{self, IGNORED};
 use crate::task::{Buffers, Who};
 
@@ -100,8 +102,8 @@ const VERDICT_EVERY: u32 = 16;
 /// Buffers of one system call that are reported one by one; the bytes of the rest are one unseen
 /// piece. Servers write a head and a body in 2 to 8; the verifier walks this loop.
 const MOST_IOVECS: u32 = 32;
-/// Iovecs read from the process at once.
-const IOVEC_BATCH: usize = 8;
+/// Iovecs read from the process at once: few, since the room for them is zeroed for each transfer.
+const IOVEC_BATCH: usize = 4;
 
 /// One transfer, as its hook saw it. Without padding, since it is handed to a global function, which
 /// the verifier wants to find initialised to the last byte.
@@ -113,10 +115,12 @@ pub struct Moved {
     pub length: u32,
     /// `abi::RECEIVED` or `abi::SENT`.
     pub direction: u32,
-    /// Not 0: the call moved more bytes, which are reported next.
-    pub more: u32,
-    pub reserved: u32,
+    /// TCP's number of the next byte after it, or [`NOT_ASKED`].
+    pub tcp_next: u64,
 }
+
+/// Of [`Moved::tcp_next`].
+pub const NOT_ASKED: u64 = u64::MAX;
 
 const _: () = assert!(size_of::<Socket>() == SOCKET_STATE);
 
@@ -139,6 +143,17 @@ impl Socket {
     pub fn transferred(&mut self, sk: *const u8, moved: &Moved) {
         self.sk = sk as u64;
         report_transfer(self, moved);
+    }
+
+    /// The same without a call, for hooks that come here from one place.
+    #[inline(always)]
+    pub fn transferred_here(&mut self, sk: *const u8, moved: &Moved) {
+        if self.announced == 0 {
+            self.sk = sk as u64;
+            announce(self, moved);
+        }
+        self.report_missed(moved);
+        self.report(moved);
     }
 
     /// Whether transfers of this socket are reported now; counts those that the agent gave up.
@@ -195,7 +210,10 @@ impl Socket {
             _ => moved.buffers,
         };
         match buffers.shape {
-            Buffers::ONE => self.piece(&record, moved.length, buffers.address),
+            // Without a call: the usual case.
+            Buffers::ONE => {
+                self.report_piece(&record, moved.length, buffers.address, 0);
+            }
             Buffers::VECTOR => {
                 let under_way = &mut self.under_way[direction];
                 under_way.address = buffers.address;
@@ -212,19 +230,11 @@ impl Socket {
     /// reported as one that was not seen.
     #[inline(always)]
     fn report_missed(&mut self, moved: &Moved) {
-        // Whatever is sent passes the hooks of the `sock` family.
-        let received = moved.direction == u32::from(RECEIVED);
-        if self.sequenced == 0 || moved.more != 0 || (!received && setting!(syscall) == 0) {
+        if self.sequenced == 0 || moved.tcp_next == NOT_ASKED {
             return;
         }
         let direction = (moved.direction & 1) as usize;
-        let next = if received {
-            offset!(copied_seq)
-        } else {
-            offset!(write_seq)
-        };
-        let sk = self.sk as *const u8;
-        let missed = read::<u32>(sk, next)
+        let missed = (moved.tcp_next as u32)
             .wrapping_sub(self.sequence[direction])
             .wrapping_sub(self.next[direction] as u32)
             .wrapping_sub(moved.length);
@@ -232,7 +242,7 @@ impl Socket {
         if (missed as i32) <= 1 {
             return;
         }
-        if read::<usize>(sk, offset!(icsk_ulp_ops)) != 0 {
+        if read::<usize>(self.sk as *const u8, offset!(icsk_ulp_ops)) != 0 {
             // Kernel TLS: TCP counts its records, we count what they hold.
             self.sequenced = 0;
             return;
@@ -243,8 +253,7 @@ impl Socket {
             buffers: Buffers::NONE,
             length: missed,
             direction: moved.direction,
-            more: 0,
-            reserved: 0,
+            tcp_next: NOT_ASKED,
         });
     }
 
@@ -277,11 +286,12 @@ impl Socket {
     #[inline(always)]
     fn pieces(&mut self, record: &Transfer) {
         let direction = usize::from(record.direction & 1);
-        let mut batch = [[0u64; 2]; IOVEC_BATCH];
+        let mut room = MaybeUninit::uninit();
+        let batch = zeroed(&mut room);
         let mut i = 0;
         while i < MOST_IOVECS && u64::from(i) < self.under_way[direction].count {
             let slot = i as usize % IOVEC_BATCH;
-            if slot == 0 && !read_iovecs(&mut batch, &self.under_way[direction], i) {
+            if slot == 0 && !read_iovecs(batch, &self.under_way[direction], i) {
                 break;
             }
             let [address, length] = batch[slot];
@@ -325,6 +335,38 @@ impl Socket {
             } else {
                 TAIL as u32
             },
+        }
+    }
+
+    /// See [`report_piece`], which is this.
+    #[inline(always)]
+    fn report_piece(&mut self, record: &Transfer, length: u32, address: u64, flags: u32) {
+        let copy = if flags == 0 {
+            self.policy(length, address)
+        } else {
+            Copy {
+                address,
+                head: 0,
+                tail: 0,
+            }
+        };
+        let direction = usize::from(record.direction & 1);
+        let position = self.next[direction];
+        self.next[direction] = position + u64::from(length);
+        let left = self.under_way[direction].left.wrapping_sub(length);
+        self.under_way[direction].left = left;
+        let record = Transfer {
+            length,
+            position,
+            flags: flags as u16 | if left == 0 { LAST_PIECE } else { 0 },
+            ..*record
+        };
+        if !emit::transfer(&record, &copy) {
+            maps::count(if left == 0 {
+                Counter::TransfersRingFull
+            } else {
+                Counter::RecordsRingFull
+            });
         }
     }
 
@@ -407,11 +449,7 @@ extern "C" fn report_transfer(socket: *mut Socket, moved: *const Moved) -> u32 {
     else {
         return 0;
     };
-    if socket.announced == 0 {
-        announce(socket, moved);
-    }
-    socket.report_missed(moved);
-    socket.report(moved);
+    socket.transferred_here(socket.sk as *const u8, moved);
     0
 }
 
@@ -433,39 +471,31 @@ extern "C" fn report_piece(
     else {
         return 0;
     };
-    let copy = if flags == 0 {
-        socket.policy(length, address)
-    } else {
-        Copy {
-            address,
-            head: 0,
-            tail: 0,
-        }
-    };
-    let direction = usize::from(record.direction & 1);
-    let position = socket.next[direction];
-    socket.next[direction] = position + u64::from(length);
-    let left = socket.under_way[direction].left.wrapping_sub(length);
-    socket.under_way[direction].left = left;
-    let record = Transfer {
-        length,
-        position,
-        flags: flags as u16 | if left == 0 { LAST_PIECE } else { 0 },
-        ..*record
-    };
-    if !emit::transfer(&record, &copy) {
-        maps::count(if left == 0 {
-            Counter::TransfersRingFull
-        } else {
-            Counter::RecordsRingFull
-        });
-    }
+    socket.report_piece(record, length, address, flags);
     0
+}
+
+/// Iovecs that were read from the process.
+type Batch = [[u64; 2]; IOVEC_BATCH];
+
+/// The verifier wants the room for a batch initialised. Store by store: as a value it would be a call
+/// that does so byte by byte.
+#[inline(always)]
+fn zeroed(room: &mut MaybeUninit<Batch>) -> &mut Batch {
+    let words = room.as_mut_ptr().cast::<u64>();
+    let mut i = 0;
+    while i < IOVEC_BATCH * 2 {
+        // SAFETY: within the batch.
+        unsafe { words.add(i).write_volatile(0) };
+        i += 1;
+    }
+    // SAFETY: all of it is written.
+    unsafe { room.assume_init_mut() }
 }
 
 /// Reads iovecs `from` and following, as many as fit and exist, into `batch`.
 #[inline(always)]
-fn read_iovecs(batch: &mut [[u64; 2]; IOVEC_BATCH], under_way: &UnderWay, from: u32) -> bool {
+fn read_iovecs(batch: &mut Batch, under_way: &UnderWay, from: u32) -> bool {
     let compat = under_way.compat != 0;
     let entry: u64 = if compat { 8 } else { 16 };
     let many = emit::bounded(under_way.count - u64::from(from), IOVEC_BATCH);

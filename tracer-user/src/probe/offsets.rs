@@ -87,7 +87,7 @@ fn resolve(structures: &Structures) -> Result<Offsets, Error> {
         regs_cx: at("pt_regs", "cx")?,
         regs_cs: at("pt_regs", "cs")?,
         task_tgid: at("task_struct", "tgid")?,
-        task_flags: at("task_struct", "flags")?,
+        task_pid: at("task_struct", "pid")?,
         task_signal: at("task_struct", "signal")?,
         task_files: at("task_struct", "files")?,
         signal_live: at("signal_struct", "live.counter")?,
