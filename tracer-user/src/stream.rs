@@ -22,6 +22,14 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// One whose bytes before that position are of no interest.
+    pub fn starting_at(position: u64) -> Stream {
+        Stream {
+            next: position,
+            late: 0,
+        }
+    }
+
     /// Takes the next piece from the ring and hands out what it adds to the stream, in order: bytes
     /// lost before it, its first bytes, how many were not captured, its last bytes, and the end of
     /// its transfer.

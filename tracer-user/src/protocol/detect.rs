@@ -103,7 +103,7 @@ impl Detector {
             self.midway = true;
             prefix.bytes.clear();
         }
-        prefix.next = transfer.position.saturating_add(u64::from(transfer.length));
+        prefix.next = transfer.position;
 
         let joined;
         let bytes = if prefix.bytes.is_empty() {
@@ -131,6 +131,7 @@ impl Detector {
                 }
             }
         }
+        prefix.next = prefix.next.saturating_add(u64::from(transfer.length));
         let whole = transfer.head.len() == transfer.length as usize;
         if perhaps && whole && bytes.len() < PREFIX_LIMIT && self.held.len() < HELD_LIMIT {
             prefix.bytes.extend_from_slice(transfer.head);
@@ -153,6 +154,18 @@ impl Detector {
         self.held
             .retain(|held| held.transfer.direction != direction);
         Found::Undecided
+    }
+
+    /// Position of the first byte of a direction that is held back or still to come. What lies before
+    /// it was the middle of something that had begun unseen.
+    pub fn resumes_at(&self, direction: Direction) -> u64 {
+        let held = self.held.iter().map(|held| &held.transfer);
+        let mut held = held.filter(|transfer| transfer.direction == direction);
+        match (held.next(), direction) {
+            (Some(first), _) => first.position,
+            (None, Direction::Received) => self.received.next,
+            (None, Direction::Sent) => self.sent.next,
+        }
     }
 
     /// The transfers held back, in their order.

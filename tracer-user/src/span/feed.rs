@@ -129,7 +129,12 @@ impl Feed {
                     Direction::Sent => Kind::Client,
                 });
                 match std::mem::replace(&mut self.carries, Carries::Known(protocol)) {
-                    Carries::Unknown(detector) => Detected::Ours(detector),
+                    Carries::Unknown(detector) => {
+                        let start = |direction| Stream::starting_at(detector.resumes_at(direction));
+                        self.received.stream = start(Direction::Received);
+                        self.sent.stream = start(Direction::Sent);
+                        Detected::Ours(detector)
+                    }
                     Carries::Known(_) => Detected::Undecided,
                 }
             }

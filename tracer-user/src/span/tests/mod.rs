@@ -2,6 +2,7 @@
 
 mod bounds;
 mod exchanges;
+mod midway;
 mod parents;
 mod random;
 
