@@ -326,13 +326,13 @@ fn compat(family: Family) {
 }
 
 fn two_agents(family: Family) {
-    // Whatever the other one does with the same sockets.
+    // The other one traces this process and so, by following, the actor.
     let mut other = tracer::probe::Probes::attach(&Options {
         family: Some(family),
-        all: true,
         ..Options::default()
     })
     .expect("attach");
+    other.trace(std::process::id()).expect("trace");
     every_call(family);
     let mut bytes = 0;
     other.drain(|record| {
