@@ -12,8 +12,9 @@ use tests::sink::Sink;
 use tests::span::Value;
 use tests::{check, process, wait};
 
+use crate::Test;
 use crate::common::{OK, Traced, listening_peer, plain_peer, traceparent};
-use crate::{Family, Test};
+use tests::agent::Family;
 
 /// The tests of this module.
 pub fn tests() -> Vec<(&'static str, Test)> {

@@ -10,8 +10,9 @@ use tests::sink::Sink;
 use tests::span::{CLIENT, SERVER, Span};
 use tests::witness::{Seen, Witness};
 
+use crate::Test;
 use crate::common::{Traced, listening_peer};
-use crate::{Family, Test};
+use tests::agent::Family;
 
 /// The tests of this module.
 pub fn tests() -> Vec<(&'static str, Test)> {

@@ -9,8 +9,9 @@ use tests::process::Process;
 use tests::sink::{Mood, Sink};
 use tests::wait;
 
+use crate::Test;
 use crate::common::plain_peer;
-use crate::{Family, Test};
+use tests::agent::Family;
 
 /// The tests of this module.
 pub fn tests() -> Vec<(&'static str, Test)> {

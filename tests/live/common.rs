@@ -7,7 +7,7 @@ use tests::servers::{self, Server};
 use tests::sink::Sink;
 use tests::span::Span;
 
-use crate::Family;
+use tests::agent::Family;
 
 /// An agent and the sink it sends to.
 pub struct Traced {

@@ -3,8 +3,9 @@
 use tests::servers::{Kind, Server};
 use tests::{check, load};
 
+use crate::Test;
 use crate::common::Traced;
-use crate::{Family, Test};
+use tests::agent::Family;
 
 /// Parallel connections.
 const CONNECTIONS: usize = 50;

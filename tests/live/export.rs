@@ -9,8 +9,9 @@ use tests::servers::{Kind, Server};
 use tests::sink::{Mood, Sink};
 use tests::{check, wait};
 
+use crate::Test;
 use crate::common::{Traced, plain_peer};
-use crate::{Family, Test};
+use tests::agent::Family;
 
 /// The tests of this module.
 pub fn tests() -> Vec<(&'static str, Test)> {

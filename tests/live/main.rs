@@ -4,6 +4,7 @@
 //! look at the whole machine. Without root they are skipped with that reason, unless `CI` is set.
 
 use libtest_mimic::{Arguments, Trial};
+use tests::agent::Family;
 
 mod attach;
 mod client;
@@ -15,25 +16,6 @@ mod shapes;
 
 /// A live test: which family of hooks it is run over is its argument.
 type Test = fn(Family);
-
-/// What `--probes` takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// BTF tracepoints of socket transfers.
-    Sock,
-    /// Tracepoints of system calls.
-    Syscall,
-}
-
-impl Family {
-    /// For `--probes`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Family::Sock => "sock",
-            Family::Syscall => "syscall",
-        }
-    }
-}
 
 fn main() {
     let mut arguments = Arguments::from_args();

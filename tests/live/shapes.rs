@@ -8,8 +8,9 @@ use tests::servers::{Kind, Server};
 use tests::span::{SERVER, Span};
 use tests::{check, wait};
 
+use crate::Test;
 use crate::common::{OK, OK_SIZE, Traced, listening_peer, plain_peer, traceparent};
-use crate::{Family, Test};
+use tests::agent::Family;
 
 /// The tests of this module.
 pub fn tests() -> Vec<(&'static str, Test)> {

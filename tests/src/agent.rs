@@ -10,6 +10,25 @@ use serde::Deserialize;
 use crate::process::Process;
 use crate::wait;
 
+/// What `--probes` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// BTF tracepoints of socket transfers.
+    Sock,
+    /// Tracepoints of system calls.
+    Syscall,
+}
+
+impl Family {
+    /// For `--probes`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Family::Sock => "sock",
+            Family::Syscall => "syscall",
+        }
+    }
+}
+
 /// The built agent: `TRACER_BIN`, as `cargo xtask test` sets it; none without it.
 pub fn program() -> Option<PathBuf> {
     std::env::var_os("TRACER_BIN").map(PathBuf::from)

@@ -12,8 +12,9 @@ use anyhow::Result;
 use super::pairs::median;
 use super::report::{Goal, Report};
 use super::sink::Sink;
-use super::traced::{Family, arguments};
+use super::traced::arguments;
 use crate::agent::Agent;
+use crate::agent::Family;
 use crate::load::{self, Connection, encode, get, ids};
 use crate::servers;
 

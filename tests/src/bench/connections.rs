@@ -9,7 +9,8 @@ use anyhow::{Context, Result};
 use super::memory::{Memory, megabytes};
 use super::report::{Goal, Report};
 use super::sink::Sink;
-use super::traced::{self, Family};
+use super::traced;
+use crate::agent::Family;
 use crate::load::Connection;
 use crate::servers;
 

@@ -6,8 +6,9 @@ use super::go::{self, Service};
 use super::pairs::Ratios;
 use super::report::{Goal, Report};
 use super::sink::Sink;
-use super::traced::{self, Family, Totals};
+use super::traced::{self, Totals};
 use super::wrk::Load;
+use crate::agent::Family;
 use crate::servers;
 
 /// Workers of nginx: one per core of the machine that the goals are for.

@@ -9,27 +9,8 @@ use super::memory::Memory;
 use super::report::Report;
 use super::sink::Sink;
 use super::wrk;
-use crate::agent::{Agent, Stats};
+use crate::agent::{Agent, Family, Stats};
 use crate::process::cpu_time;
-
-/// Which hooks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// One per socket transfer.
-    Sock,
-    /// At entry and exit of system calls.
-    Syscall,
-}
-
-impl Family {
-    /// As `--probes` takes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Family::Sock => "sock",
-            Family::Syscall => "syscall",
-        }
-    }
-}
 
 /// What all traced runs of one kind came to.
 #[derive(Debug, Default)]
