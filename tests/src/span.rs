@@ -115,6 +115,12 @@ impl Span {
         }
     }
 
+    /// When the first event of that name was; none if it is not there.
+    pub fn event(&self, name: &str) -> Option<u64> {
+        let event = self.events.iter().find(|(known, _)| known == name);
+        event.map(|(_, time)| *time)
+    }
+
     /// Path and query as the client sent them (origin form).
     pub fn target(&self) -> String {
         match self.text("url.query") {

@@ -16,6 +16,7 @@
 pub mod detect;
 pub mod http;
 pub mod http1;
+pub mod rpc;
 
 /// Numbers the exchanges of one connection, in the order their requests began.
 pub type ExchangeId = u64;
@@ -58,10 +59,11 @@ pub enum Input<'a> {
 /// response may begin before the request has ended (413, early answers).
 #[derive(Debug)]
 pub enum Event {
-    /// The first byte of a request.
-    RequestStarted(ExchangeId),
+    /// The first byte of a request, and where it lies: how many bytes of the request side came before
+    /// it, from the first one pushed on.
+    RequestStarted(ExchangeId, u64),
     /// The request's head is complete.
-    RequestHead(ExchangeId, Box<http::Head>),
+    RequestHead(ExchangeId, Head),
     /// The request's last byte.
     RequestEnded(ExchangeId, Sizes),
     /// The first byte of a response (perhaps an interim one).
@@ -69,10 +71,34 @@ pub enum Event {
     /// The response begun last is interim (1xx): forget its start, another will come.
     ResponseInterim(ExchangeId),
     /// The final response's head is complete.
-    ResponseHead(ExchangeId, Box<http::Head>),
+    ResponseHead(ExchangeId, Head),
+    /// A stream carried a message of this exchange (gRPC); comes with the message's last byte.
+    Message {
+        /// The exchange it belongs to.
+        exchange: ExchangeId,
+        /// Who sent it.
+        side: Side,
+        /// Bytes of it, without its prefix, as they were sent.
+        size: u64,
+    },
+    /// The response's fields that follow its body (HTTP/2; where there is no body, they are its head
+    /// and come as [`Event::ResponseHead`]).
+    Trailers(ExchangeId, Box<http::Head>),
+    /// One side gave the exchange up (HTTP/2 RST_STREAM). What is unfinished of it follows as
+    /// [`Incomplete::StreamReset`].
+    Reset {
+        /// The exchange.
+        exchange: ExchangeId,
+        /// Who gave it up.
+        side: Side,
+        /// Why: RFC 9113, section 7.
+        code: u32,
+    },
     /// The response's last byte. The exchange is over, unless its request has not ended yet (an
     /// early answer): then with the request's end.
     ResponseEnded(ExchangeId, Sizes),
+    /// No response will come: the exchange is over with its request (a oneway call).
+    NoResponse(ExchangeId),
     /// A message can't be followed to its end, or (a response) will not come or can't be told from
     /// others. It takes the place of the message's `Ended`.
     Incomplete {
@@ -85,6 +111,25 @@ pub enum Event {
     },
     /// What follows is not ours to read (WebSocket, CONNECT, a protocol unknown).
     Opaque,
+}
+
+/// What a message says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Head {
+    /// HTTP of any version, and what HTTP/2 carries: gRPC.
+    Http(Box<http::Head>),
+    /// Thrift and Kitex Protobuf over their transports.
+    Rpc(Box<rpc::Head>),
+}
+
+/// How a connection's bytes are cut into frames, so that the kernel side can walk from one to the
+/// next and copy what lies between bodies, however large a transfer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// HTTP/2 frames (RFC 9113, section 4.1).
+    Http2,
+    /// Each message behind its length, a big-endian u32 that does not count itself.
+    LengthPrefixed,
 }
 
 /// How large a message was.
@@ -115,11 +160,13 @@ pub enum Incomplete {
     Evicted,
     /// The agent stopped before it ended.
     AgentStopped,
+    /// One side gave up the stream it was on.
+    StreamReset,
 }
 
 impl Incomplete {
     /// Every reason, for counters.
-    pub const ALL: [Incomplete; 8] = [
+    pub const ALL: [Incomplete; 9] = [
         Incomplete::LostEvents,
         Incomplete::AttachedMidway,
         Incomplete::ConnectionClosed,
@@ -128,6 +175,7 @@ impl Incomplete {
         Incomplete::Malformed,
         Incomplete::Evicted,
         Incomplete::AgentStopped,
+        Incomplete::StreamReset,
     ];
 
     /// The word users see.
@@ -141,6 +189,7 @@ impl Incomplete {
             Incomplete::Malformed => "malformed",
             Incomplete::Evicted => "evicted",
             Incomplete::AgentStopped => "agent_stopped",
+            Incomplete::StreamReset => "stream_reset",
         }
     }
 }
@@ -155,4 +204,9 @@ pub trait Protocol: Send {
     /// `reason`. After the response side's end every exchange still unanswered is `Incomplete` too.
     /// Calling it again does nothing.
     fn end(&mut self, side: Side, reason: Incomplete, out: &mut Vec<Event>);
+
+    /// How the connection is cut into frames; None: it is not, or not any more.
+    fn framing(&self) -> Option<Framing> {
+        None
+    }
 }

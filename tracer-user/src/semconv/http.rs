@@ -89,6 +89,7 @@ pub(super) fn common(span: &Span, options: &Options, sink: &mut impl AttributeSi
         let version = match head.version() {
             Version::Http10 => "1.0",
             Version::Http11 => "1.1",
+            Version::Http2 => "2",
         };
         sink.text("network.protocol.version", &[version]);
     }

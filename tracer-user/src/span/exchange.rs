@@ -134,8 +134,8 @@ pub struct Exchange {
     pub parent: Option<(SpanId, ParentSource)>,
     /// Format of the context its request carried.
     pub format: Option<Format>,
-    /// Where its first byte lies in the requests' direction; None = not known.
-    pub position: Option<u64>,
+    /// Where its first byte lies in the requests' direction.
+    pub position: u64,
     /// It is the first on its connection.
     pub opening: bool,
     /// Server: who read it, where that is evidence.

@@ -8,7 +8,7 @@ use super::Kind;
 use super::stage::Moment;
 use crate::event::{Direction, End, Task, Transfer};
 use crate::protocol::detect::{Detector, Found};
-use crate::protocol::{Event, Incomplete, Input, Protocol, Side};
+use crate::protocol::{Event, Incomplete, Protocol, Side};
 use crate::stream::Stream;
 
 /// When, and by whom, the events of a batch were brought about.
@@ -33,15 +33,6 @@ impl At {
     }
 }
 
-/// What a transfer brought about. Used again and again, for its memory.
-#[derive(Debug, Default)]
-pub struct Batch {
-    /// What happened, in order.
-    pub events: Vec<Event>,
-    /// For each [`Event::RequestStarted`] the position of the request's first byte.
-    pub positions: Vec<u64>,
-}
-
 /// One direction.
 #[derive(Default)]
 struct Lane {
@@ -56,8 +47,8 @@ pub struct Feed {
     received: Lane,
     sent: Lane,
     carries: Carries,
-    /// Where the request that began last begins.
-    asked_at: u64,
+    /// Position of the first byte that the protocol was shown of the requests.
+    asked_from: u64,
     /// A transfer was seen.
     flowed: bool,
 }
@@ -88,7 +79,7 @@ impl Feed {
             received: Lane::default(),
             sent: Lane::default(),
             carries: Carries::Unknown(Detector::new(midway)),
-            asked_at: 0,
+            asked_from: 0,
             flowed: false,
         }
     }
@@ -102,6 +93,11 @@ impl Feed {
     /// the connection; None until they do.
     pub fn kind(&self) -> Option<Kind> {
         self.kind
+    }
+
+    /// Position, in its direction, of the byte of the requests that the protocol numbers so.
+    pub fn position(&self, of_requests: u64) -> u64 {
+        self.asked_from.saturating_add(of_requests)
     }
 
     /// Whether nothing has flowed yet.
@@ -133,6 +129,7 @@ impl Feed {
                         let start = |direction| Stream::starting_at(detector.resumes_at(direction));
                         self.received.stream = start(Direction::Received);
                         self.sent.stream = start(Direction::Sent);
+                        self.asked_from = detector.resumes_at(requests);
                         Detected::Ours(detector)
                     }
                     Carries::Known(_) => Detected::Undecided,
@@ -141,9 +138,8 @@ impl Feed {
         }
     }
 
-    /// Takes a transfer of a connection whose protocol is known; appends to `batch` what it brought
-    /// about.
-    pub fn carry(&mut self, transfer: &Transfer<'_>, batch: &mut Batch) -> At {
+    /// Takes a transfer of a connection whose protocol is known; appends what it brought about.
+    pub fn carry(&mut self, transfer: &Transfer<'_>, events: &mut Vec<Event>) -> At {
         let side = side(self.kind, transfer.direction);
         let lane = match transfer.direction {
             Direction::Received => &mut self.received,
@@ -154,31 +150,14 @@ impl Feed {
             end: transfer.end_ns,
         };
         if let Carries::Known(protocol) = &mut self.carries {
-            let asked_at = &mut self.asked_at;
-            let mut position = lane.stream.position();
-            lane.stream.push(transfer, |input| {
-                let mut next = position;
-                position += length(input);
-                let known = batch.events.len();
-                protocol.push(side, input, &mut batch.events);
-                // Pipelined requests lie one right behind the other.
-                for event in &batch.events[known..] {
-                    match event {
-                        Event::RequestStarted(_) => {
-                            *asked_at = next;
-                            batch.positions.push(next);
-                        }
-                        Event::RequestEnded(_, sizes) => next = *asked_at + sizes.wire,
-                        _ => {}
-                    }
-                }
-            });
+            lane.stream
+                .push(transfer, |input| protocol.push(side, input, events));
         }
         self.at(Some(transfer.task), 0)
     }
 
     /// A direction, or all, is over; appends what that brought about.
-    pub fn end(&mut self, what: End, at_ns: u64, batch: &mut Batch) -> At {
+    pub fn end(&mut self, what: End, at_ns: u64, events: &mut Vec<Event>) -> At {
         let ends: &[Direction] = match what {
             End::Receiving => &[Direction::Received],
             End::Sending => &[Direction::Sent],
@@ -187,7 +166,7 @@ impl Feed {
         if let Carries::Known(protocol) = &mut self.carries {
             for &direction in ends {
                 let ended = side(self.kind, direction);
-                protocol.end(ended, Incomplete::ConnectionClosed, &mut batch.events);
+                protocol.end(ended, Incomplete::ConnectionClosed, events);
             }
         }
         self.at(None, at_ns)
@@ -217,13 +196,5 @@ fn side(kind: Option<Kind>, direction: Direction) -> Side {
         Side::Request
     } else {
         Side::Response
-    }
-}
-
-fn length(input: Input<'_>) -> u64 {
-    match input {
-        Input::Bytes(bytes) => bytes.len() as u64,
-        Input::Skipped(count) | Input::Lost(count) => count,
-        Input::EndOfTransfer => 0,
     }
 }

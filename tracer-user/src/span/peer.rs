@@ -37,19 +37,24 @@ impl Tracker {
         };
         let exchange = &self.exchanges[key];
         let ends = connection.ends;
-        let (Some(position), Some(_)) = (exchange.position, ends.addresses) else {
+        if ends.addresses.is_none() {
             return;
-        };
+        }
+        let position = exchange.position;
         let peer = connection.peer.and_then(|peer| self.table.get(peer));
         let other = peer.and_then(|peer| {
             peer.open.keys(&self.exchanges).find(|&other| {
                 let other = &self.exchanges[other];
                 other.kind != exchange.kind
                     && other.request.head.is_some()
-                    && other.position.is_some_and(|other| match exchange.kind {
-                        Kind::Server => Ends::same_byte(&peer.ends, other, &ends, position),
-                        Kind::Client => Ends::same_byte(&ends, position, &peer.ends, other),
-                    })
+                    && match exchange.kind {
+                        Kind::Server => {
+                            Ends::same_byte(&peer.ends, other.position, &ends, position)
+                        }
+                        Kind::Client => {
+                            Ends::same_byte(&ends, position, &peer.ends, other.position)
+                        }
+                    }
             })
         });
         match (exchange.kind, other) {
@@ -83,10 +88,7 @@ impl Tracker {
         let client = &self.exchanges[client];
         let server = self.held.iter_mut().find(|held| {
             held.exchange.kind == Kind::Server
-                && held
-                    .exchange
-                    .position
-                    .is_some_and(|received| Ends::same_byte(ends, position, &held.ends, received))
+                && Ends::same_byte(ends, position, &held.ends, held.exchange.position)
         });
         if let Some(held) = server
             && self.traces.join(held.exchange.node, client.node)

@@ -15,7 +15,7 @@ use slab::Slab;
 
 use super::connection::{Found, IDLE_LIMIT, Slot, Table};
 use super::exchange::{Exchange, Message, MessageCounts};
-use super::feed::{At, Batch, Detected};
+use super::feed::{At, Detected};
 use super::ids::Ids;
 use super::parent::{Executors, Habits};
 use super::peer::Held;
@@ -24,7 +24,7 @@ use super::trace::Traces;
 use super::{Kind, ParentSource, Span};
 use crate::context;
 use crate::event::{self, ConnectionId, Event, ProcessChange, Role};
-use crate::protocol::{self, ExchangeId, Incomplete, Side, Sizes};
+use crate::protocol::{self, ExchangeId, Head, Incomplete, Side, Sizes};
 use crate::resource::SharedResource;
 
 /// Exchanges open on one connection. Pipelining clients keep some tens (a load generator, hundreds)
@@ -120,7 +120,7 @@ pub struct Tracker {
     /// A traced process has opened a connection: the other end of one may be traced as well.
     pub(super) clients_seen: bool,
     /// Kept for their memory.
-    pub(super) batch: Batch,
+    pub(super) batch: Vec<protocol::Event>,
 }
 
 impl Tracker {
@@ -240,17 +240,15 @@ impl Tracker {
     pub(super) fn take_batch(
         &mut self,
         slot: Slot,
-        mut batch: Batch,
+        mut batch: Vec<protocol::Event>,
         at: &At,
         host: &mut impl Host,
     ) {
-        let mut positions = batch.positions.drain(..);
         let mut opaque = false;
-        for event in batch.events.drain(..) {
+        for event in batch.drain(..) {
             opaque |= matches!(event, protocol::Event::Opaque);
-            self.message(slot, event, at, &mut positions, host);
+            self.message(slot, event, at, host);
         }
-        drop(positions);
         self.batch = batch;
         if opaque {
             self.give_up(slot, host);
@@ -268,20 +266,11 @@ impl Tracker {
     }
 
     /// Something happened in the life of an exchange.
-    fn message(
-        &mut self,
-        slot: Slot,
-        event: protocol::Event,
-        at: &At,
-        positions: &mut impl Iterator<Item = u64>,
-        host: &mut impl Host,
-    ) {
+    fn message(&mut self, slot: Slot, event: protocol::Event, at: &At, host: &mut impl Host) {
         use protocol::Event as E;
         match event {
-            E::RequestStarted(id) => {
-                self.request_started(slot, id, at, positions.next(), host);
-            }
-            E::RequestHead(id, head) => {
+            E::RequestStarted(id, first) => self.request_started(slot, id, at, first, host),
+            E::RequestHead(id, Head::Http(head)) => {
                 let extraction = context::extract(&head);
                 self.counts.malformed_contexts += u64::from(extraction.malformed);
                 let Some((key, exchange)) = self.find(slot, id) else {
@@ -321,7 +310,7 @@ impl Tracker {
                     exchange.stamps.response = Default::default();
                 }
             }
-            E::ResponseHead(id, head) => {
+            E::ResponseHead(id, Head::Http(head)) => {
                 if let Some((_, exchange)) = self.find(slot, id) {
                     exchange.response.head = Some(head);
                     exchange.stamps.response.head = at.moment(Side::Response).end;
@@ -350,6 +339,12 @@ impl Tracker {
             }
             // The whole connection's: see the caller.
             E::Opaque => {}
+            E::RequestHead(..)
+            | E::ResponseHead(..)
+            | E::Message { .. }
+            | E::NoResponse(_)
+            | E::Trailers(..)
+            | E::Reset { .. } => {}
         }
     }
 
@@ -358,7 +353,7 @@ impl Tracker {
         slot: Slot,
         id: ExchangeId,
         at: &At,
-        position: Option<u64>,
+        first: u64,
         host: &mut impl Host,
     ) {
         let (Some(connection), Some(task)) = (self.table.get_mut(slot), at.task) else {
@@ -417,7 +412,7 @@ impl Tracker {
             node,
             parent,
             format: None,
-            position,
+            position: connection.feed.position(first),
             opening: !std::mem::replace(&mut connection.used, true),
             executor,
             to_unix: self.to_unix,

@@ -45,6 +45,9 @@ pub struct Http1 {
     pairing: Pairing,
     /// Whose request is being read, or was read last.
     request: ExchangeId,
+    /// Bytes of requests that are used up, and where the one read last begins among them.
+    asked: u64,
+    asked_at: u64,
     /// What comes after it, up to the next request found, is taken to be part of it.
     trailing: bool,
     /// A request ended within this transfer, and a response.
@@ -68,6 +71,8 @@ impl Http1 {
             responses: Reader::new(Side::Response, midway),
             pairing: Pairing::new(midway),
             request: 0,
+            asked: 0,
+            asked_at: 0,
             trailing: false,
             ended: [false; 2],
             unanswerable: None,
@@ -80,9 +85,13 @@ impl Http1 {
 
     fn request_bytes(&mut self, mut input: &[u8], out: &mut Vec<Event>) {
         loop {
+            let before = input.len();
             let step = self.requests.bytes(&mut input);
-            if let Step::More = step {
-                break;
+            self.asked = self.asked.saturating_add((before - input.len()) as u64);
+            match step {
+                Step::More => break,
+                Step::Started => self.asked_at = self.asked.saturating_sub(self.requests.begun()),
+                _ => {}
             }
             self.request_step(step, out);
         }
@@ -132,7 +141,9 @@ impl Http1 {
         while n > 0 {
             match side {
                 Side::Request => {
+                    let before = n;
                     let step = self.requests.gap(&mut n, lost);
+                    self.asked = self.asked.saturating_add(before - n);
                     self.request_step(step, out);
                 }
                 Side::Response => {
@@ -194,7 +205,7 @@ impl Http1 {
         let (id, unanswerable) = self.pairing.request();
         self.request = id;
         self.unanswerable = self.closed.or(unanswerable);
-        out.push(Event::RequestStarted(id));
+        out.push(Event::RequestStarted(id, self.asked_at));
         if self.response == Some(Owner::Unknown) && !self.pairing.has_hidden() {
             // The line is quiet, so that response is over, wherever its end was.
             self.response = None;
@@ -214,7 +225,7 @@ impl Http1 {
     fn request_head(&mut self, head: Box<Head>, framing: Framing, out: &mut Vec<Event>) {
         let method = Method::named(head.method());
         self.pairing.set_method(self.request, method);
-        out.push(Event::RequestHead(self.request, head));
+        out.push(Event::RequestHead(self.request, super::Head::Http(head)));
         let Some(body) = request_body(framing) else {
             self.requests.hunt(false);
             return self.request_broken(Incomplete::Malformed, out);
@@ -310,7 +321,7 @@ impl Http1 {
             out.push(Event::ResponseInterim(id));
             return;
         }
-        out.push(Event::ResponseHead(id, head));
+        out.push(Event::ResponseHead(id, super::Head::Http(head)));
         let body = match response_body(status, method, framing) {
             Ok(body) => body,
             Err(reason) => {

@@ -311,6 +311,11 @@ impl Reader {
         std::mem::take(&mut self.buffer)
     }
 
+    /// How many bytes of the message just begun are used up already.
+    pub(super) fn begun(&self) -> u64 {
+        self.buffer.len() as u64
+    }
+
     /// Bytes of unknown content between the last message known and the one begun now.
     pub(super) fn passed(&self) -> u64 {
         self.passed

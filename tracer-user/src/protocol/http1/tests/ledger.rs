@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::protocol::{Event, ExchangeId, Side, Sizes};
+use crate::protocol::{Event, ExchangeId, Head, Side, Sizes};
 
 /// How far a message is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,13 +59,13 @@ impl Ledger {
 
     fn one(&mut self, event: &Event) {
         match event {
-            Event::RequestStarted(id) => {
+            Event::RequestStarted(id, _) => {
                 let last = self.exchanges.keys().next_back();
                 assert!(last.is_none_or(|last| last < id), "{event:?} out of order");
                 self.exchanges.entry(*id).or_default().request = Progress::Started;
                 self.started += 1;
             }
-            Event::RequestHead(id, head) => {
+            Event::RequestHead(id, Head::Http(head)) => {
                 let exchange = self.at(id, event);
                 assert_eq!(exchange.request, Progress::Started, "{event:?}");
                 exchange.request = Progress::Head;
@@ -90,7 +90,7 @@ impl Ledger {
                 exchange.response = Progress::Awaited;
                 self.started -= 1;
             }
-            Event::ResponseHead(id, head) => {
+            Event::ResponseHead(id, Head::Http(head)) => {
                 let exchange = self.at(id, event);
                 assert_eq!(exchange.response, Progress::Started, "{event:?}");
                 exchange.response = Progress::Head;
@@ -126,6 +126,7 @@ impl Ledger {
                 self.started += u64::from(begins);
             }
             Event::Opaque => self.opaque = true,
+            _ => panic!("not of HTTP/1: {event:?}"),
         }
     }
 

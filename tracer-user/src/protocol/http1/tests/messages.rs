@@ -414,3 +414,37 @@ fn bytes_beyond_a_response_are_no_message() {
     assert_eq!(wire.answer(OK), ["r1+", "r1 200", "r1. 40/2"]);
     assert!(wire.close().is_empty());
 }
+
+/// Where each request begins is told, whatever lies before it and however it is cut.
+#[test]
+fn requests_tell_where_they_begin() {
+    let stream = b"\r\n\r\nGET /a HTTP/1.1\r\n\r\n\r\nPOST /b HTTP/1.1\r\ncontent-length: 3\r\n\r\nxyzGET /c HTTP/1.1\r\n\r\n";
+    for size in [1, 7, stream.len()] {
+        let (mut http, mut events) = (Http1::new(false), Vec::new());
+        for piece in stream.chunks(size) {
+            http.push(Side::Request, Input::Bytes(piece), &mut events);
+        }
+        let begins: Vec<u64> = events
+            .iter()
+            .filter_map(|event| match event {
+                Event::RequestStarted(_, at) => Some(*at),
+                _ => None,
+            })
+            .collect();
+        let begin_of = |what: &[u8]| stream.windows(what.len()).position(|w| w == what);
+        let expected = [&b"GET /a"[..], b"POST", b"GET /c"].map(|w| begin_of(w).unwrap() as u64);
+        assert_eq!(begins, expected, "in pieces of {size}");
+    }
+    // After a hole the position goes on counting.
+    let (mut http, mut events) = (Http1::new(false), Vec::new());
+    http.push(Side::Request, Input::Lost(100), &mut events);
+    for byte in b"GET /d HTTP/1.1\r\n\r\n" {
+        http.push(Side::Request, Input::Bytes(&[*byte]), &mut events);
+    }
+    assert!(
+        events
+            .iter()
+            .any(|event| matches!(event, Event::RequestStarted(_, 100))),
+        "{events:?}"
+    );
+}

@@ -7,7 +7,7 @@ mod messages;
 mod random;
 
 use super::Http1;
-use crate::protocol::{Event, Incomplete, Input, Protocol, Side};
+use crate::protocol::{Event, Head, Incomplete, Input, Protocol, Side};
 
 /// A connection under test: what each side sends, and the events in words.
 struct Wire {
@@ -88,8 +88,8 @@ impl Http1 {
 /// An event in short: `q` of the request, `r` of the response; `+` begins, `!` is cut off.
 fn word(event: &Event) -> String {
     match event {
-        Event::RequestStarted(id) => format!("q{id}+"),
-        Event::RequestHead(id, head) => format!(
+        Event::RequestStarted(id, _) => format!("q{id}+"),
+        Event::RequestHead(id, Head::Http(head)) => format!(
             "q{id} {} {}",
             head.method().escape_ascii(),
             head.target().escape_ascii()
@@ -97,7 +97,7 @@ fn word(event: &Event) -> String {
         Event::RequestEnded(id, sizes) => format!("q{id}. {}", size(sizes)),
         Event::ResponseStarted(id) => format!("r{id}+"),
         Event::ResponseInterim(id) => format!("r{id}?"),
-        Event::ResponseHead(id, head) => format!("r{id} {}", head.status()),
+        Event::ResponseHead(id, Head::Http(head)) => format!("r{id} {}", head.status()),
         Event::ResponseEnded(id, sizes) => format!("r{id}. {}", size(sizes)),
         Event::Incomplete {
             exchange,
@@ -112,6 +112,7 @@ fn word(event: &Event) -> String {
             format!("{side}{id}! {}", reason.as_str())
         }
         Event::Opaque => "opaque".to_owned(),
+        _ => panic!("not of HTTP/1: {event:?}"),
     }
 }
 
