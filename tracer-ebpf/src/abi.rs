@@ -271,6 +271,8 @@ pub struct Offsets {
     pub sk_protocol: u32,
     /// See [`Offsets::sk_type`].
     pub sk_socket: u32,
+    /// `struct sock`: what BPF programs keep with it, or null.
+    pub sk_bpf_storage: u32,
     /// `sk_receive_queue.qlen`: segments not read yet.
     pub sk_receive_qlen: u32,
     /// `struct socket`: its file; none for a socket of the kernel's own.

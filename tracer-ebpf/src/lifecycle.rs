@@ -5,6 +5,7 @@
 use aya_ebpf::cty::c_int;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
+use aya_log_ebpf::debug;
 use tracer_ebpf::abi::{
     ENDED_ALL, ENDED_SENDING, Kind, Listening, PROCESS_EXECED, PROCESS_EXITED, PROCESS_FORKED,
     Process, ROLE_CONNECTED,
@@ -103,6 +104,7 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     maps::mark(child);
+    debug!(&ctx, "process {} follows {}", child, parent);
     process(PROCESS_FORKED, child, parent);
     0
 }

@@ -11,7 +11,7 @@ use aya_ebpf::helpers::generated::{
 use aya_ebpf::macros::btf_map;
 use tracer_ebpf::abi::{COUNTERS, Counter, PID_LIMIT};
 
-use crate::kernel::setting;
+use crate::kernel::{field, offset, setting};
 use crate::transfer::Socket;
 
 /// Records for the agent, which sets the size.
@@ -103,14 +103,13 @@ pub fn socket(sk: *const u8) -> *mut Socket {
     }
     // SAFETY: `sk` is a tracepoint's argument, as the verifier checks.
     unsafe {
-        bpf_sk_storage_get(
-            SOCKETS.map(),
-            sk.cast_mut().cast(),
-            core::ptr::null_mut(),
-            0,
-        )
+        // Most sockets of a host are not traced: for them it spares the call.
+        if field::<usize>(sk, offset!(sk_bpf_storage)) == 0 {
+            return core::ptr::null_mut();
+        }
+        let (map, sk) = (SOCKETS.map(), sk.cast_mut().cast());
+        bpf_sk_storage_get(map, sk, core::ptr::null_mut(), 0).cast()
     }
-    .cast()
 }
 
 /// A socket's state, made now (all zero) where it had none; null where there is no memory.

@@ -6,6 +6,7 @@ use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use tracer_ebpf::abi::{Counter, Offsets, PID_LIMIT, Settings};
 
 use super::listeners::Sockets;
+use super::log::{self, KernelLog};
 use super::offsets::KernelBtf;
 use super::reader::Reader;
 use super::shared::Words;
@@ -19,6 +20,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../tracer-ebpf/tracer.
 pub(super) struct Kernel {
     pub(super) ebpf: Ebpf,
     pub(super) reader: Reader,
+    pub(super) log: Option<KernelLog>,
     /// A bit per traced process.
     pub(super) traced: Words,
     /// What the programs keep with sockets.
@@ -53,11 +55,13 @@ impl Kernel {
             syscall: (family == Family::Syscall).into(),
             agent_pid: std::process::id(),
         });
+        let level = log::level();
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&btf.aya))
             .allow_unsupported_maps()
             .override_global("OFFSETS", &offsets, true)
             .override_global("SETTINGS", &settings, true)
+            .override_global(log::LEVEL, &level, true)
             .map_max_entries("EVENTS", options.ring_bytes)
             .verifier_log_level(if verbose {
                 VerifierLogLevel::default()
@@ -67,6 +71,7 @@ impl Kernel {
             .load(OBJECT)
             .map_err(Error::load)?;
 
+        let log = log::open(&mut ebpf);
         let mut take = |name: &'static str| {
             ebpf.take_map(name).ok_or(Error::Map {
                 name,
@@ -95,6 +100,7 @@ impl Kernel {
         Ok(Kernel {
             ebpf,
             reader,
+            log,
             traced,
             sockets,
             ignored,

@@ -3,6 +3,7 @@
 //!
 //! * [`offsets`]: where this kernel keeps the fields that the programs read, from its BTF.
 //! * [`load`]: the object, its settings, its maps.
+//! * [`log`]: what the programs have to say, where debug messages are shown.
 //! * [`attach`]: the two families of hooks; which is tried first, and what is optional.
 //! * [`reader`]: the ring, and how to wait for it without costing the traced service.
 //! * [`shared`]: map memory that both sides write.
@@ -16,6 +17,7 @@ mod attach;
 mod error;
 mod listeners;
 mod load;
+mod log;
 mod offsets;
 mod reader;
 mod shared;
@@ -210,6 +212,9 @@ impl Probes {
     /// Hands out the records in the ring, oldest first ([`crate::event::decode`] reads them): all, or
     /// some thousand, so that a flood does not keep the caller. Returns how many; 0 = it is empty.
     pub fn drain(&mut self, each: impl FnMut(&[u8])) -> usize {
+        if let Some(log) = &mut self.kernel.log {
+            log.flush();
+        }
         self.kernel.reader.drain(each)
     }
 

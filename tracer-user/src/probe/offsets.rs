@@ -67,6 +67,7 @@ fn resolve(structures: &Structures) -> Result<Offsets, Error> {
         sk_type: at("sock", "sk_type")?,
         sk_protocol: at("sock", "sk_protocol")?,
         sk_socket: at("sock", "sk_socket")?,
+        sk_bpf_storage: at("sock", "sk_bpf_storage")?,
         sk_receive_qlen: at("sock", "sk_receive_queue.qlen")?,
         socket_file: at("socket", "file")?,
         socket_sk: at("socket", "sk")?,
