@@ -8,11 +8,13 @@ use tests::agent::Family;
 
 mod attach;
 mod client;
+mod collector;
 mod commandline;
 mod common;
 mod exact;
 mod export;
 mod shapes;
+mod traffic;
 
 /// A live test: which family of hooks it is run over is its argument.
 type Test = fn(Family);
@@ -27,9 +29,11 @@ fn main() {
     let tests = [
         exact::tests(),
         shapes::tests(),
+        traffic::tests(),
         attach::tests(),
         client::tests(),
         export::tests(),
+        collector::tests(),
         commandline::tests(),
     ]
     .concat();

@@ -56,7 +56,10 @@ impl Grpc {
         }
         let mut client = tonic::client::Grpc::new(endpoint.connect_lazy());
         if settings.gzip {
-            client = client.send_compressed(CompressionEncoding::Gzip);
+            // Go's server, and so the Collector, answers compressed whom it takes compressed from.
+            client = client
+                .send_compressed(CompressionEncoding::Gzip)
+                .accept_compressed(CompressionEncoding::Gzip);
         }
         let mut metadata = MetadataMap::new();
         for (name, value) in &settings.headers {
