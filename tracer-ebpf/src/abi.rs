@@ -368,6 +368,13 @@ pub const NO_FIELD: u32 = u32::MAX;
 /// a copy and are then known before their first bytes arrive.
 pub const SOCKET_STATE: usize = 152;
 
+/// The agent's verdict on a connection: it carries nothing we know, and is not copied any more.
+pub const VERDICT_IGNORED: u8 = 1;
+/// It is cut into HTTP/2 frames (RFC 9113, section 4.1), which the kernel side walks.
+pub const VERDICT_HTTP2: u8 = 2;
+/// It is cut into messages behind their length (Thrift framed, TTHeader, Kitex Protobuf), likewise.
+pub const VERDICT_LENGTH_PREFIXED: u8 = 3;
+
 /// Pids are below it: `PID_MAX_LIMIT` of a 64-bit kernel.
 pub const PID_LIMIT: u32 = 4 * 1024 * 1024;
 

@@ -34,10 +34,10 @@ pub static TRACED: Array<u64, TRACED_WORDS, { BPF_F_MMAPABLE as usize }> = Array
 #[btf_map]
 pub static ASLEEP: Array<u64, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 
-/// Connections that the agent found to carry nothing it knows. An LRU: a verdict that falls out costs
-/// some copying, nothing else.
+/// What the agent found connections to carry: `abi::VERDICT_*`. An LRU: a verdict that falls out before
+/// it was looked up costs some copying, nothing else.
 #[btf_map]
-pub static IGNORED: LruHashMap<u64, u8, 16384> = LruHashMap::new();
+pub static VERDICTS: LruHashMap<u64, u8, 16384> = LruHashMap::new();
 
 /// What the `sock` family knows of a socket; freed with the socket.
 #[btf_map]

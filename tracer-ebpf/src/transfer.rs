@@ -14,13 +14,13 @@ use core::mem::MaybeUninit;
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use tracer_ebpf::abi::{
     AF_UNIX, Counter, ENDED_ALL, Ended, HEAD_LIMIT, Kind, LAST_PIECE, RECEIVED, SOCKET_STATE,
-    SPARSE_HEAD, TAIL, Transfer, UNSEEN,
+    SPARSE_HEAD, TAIL, Transfer, UNSEEN, VERDICT_IGNORED,
 };
 
 use crate::connection::{announce, is_stream};
 use crate::emit::{self, Copy};
 use crate::kernel::{offset, read};
-use crate::maps::{self, IGNORED};
+use crate::maps::{self, VERDICTS};
 use crate::task::{Buffers, Who};
 
 /// What is known of a socket.
@@ -65,8 +65,9 @@ pub struct Socket {
     pub family: u8,
     /// [`Socket::sequence`] is known, and TCP counts what we count.
     pub sequenced: u8,
-    /// Keeps the size a multiple of 8.
-    pub reserved: u8,
+    /// How its bytes are cut into frames: `abi::VERDICT_HTTP2`, `abi::VERDICT_LENGTH_PREFIXED`; 0 =
+    /// not, or not known.
+    pub framing: u8,
     /// TCP sequence number of position 0, by direction.
     pub sequence: [u32; 2],
 }
@@ -166,12 +167,19 @@ impl Socket {
             return false;
         }
         self.transfers = self.transfers.wrapping_add(1);
-        // SAFETY: the value is not used.
-        if self.transfers % VERDICT_EVERY == 0 && unsafe { IGNORED.get(&self.id) }.is_some() {
-            self.verdict = UNKNOWN_PROTOCOL;
-            maps::count(Counter::SocketsIgnored);
-            maps::count(Counter::TransfersIgnored);
-            return false;
+        if self.transfers % VERDICT_EVERY != 0 {
+            return true;
+        }
+        // SAFETY: a byte, whoever replaces the entry meanwhile.
+        match unsafe { VERDICTS.get(&self.id) } {
+            Some(&VERDICT_IGNORED) => {
+                self.verdict = UNKNOWN_PROTOCOL;
+                maps::count(Counter::SocketsIgnored);
+                maps::count(Counter::TransfersIgnored);
+                return false;
+            }
+            Some(&framing) => self.framing = framing,
+            None => {}
         }
         true
     }

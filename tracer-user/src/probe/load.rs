@@ -25,7 +25,7 @@ pub(super) struct Kernel {
     pub(super) traced: Words,
     /// What the programs keep with sockets.
     pub(super) sockets: Sockets,
-    ignored: HashMap<MapData, u64, u8>,
+    verdicts: HashMap<MapData, u64, u8>,
     counts: PerCpuArray<MapData, u64>,
 }
 
@@ -79,7 +79,8 @@ impl Kernel {
             })
         };
         let events = RingBuf::try_from(take("EVENTS")?).map_err(|e| Error::map("EVENTS", e))?;
-        let ignored = HashMap::try_from(take("IGNORED")?).map_err(|e| Error::map("IGNORED", e))?;
+        let verdicts =
+            HashMap::try_from(take("VERDICTS")?).map_err(|e| Error::map("VERDICTS", e))?;
         let counts = PerCpuArray::try_from(take("COUNTS")?).map_err(|e| Error::map("COUNTS", e))?;
         let sockets = Sockets::try_from(take("SOCKETS")?).map_err(|e| Error::map("SOCKETS", e))?;
         let mut words = |name: &'static str, count: usize| {
@@ -103,15 +104,16 @@ impl Kernel {
             log,
             traced,
             sockets,
-            ignored,
+            verdicts,
             counts,
         })
     }
 
-    pub(super) fn ignore(&mut self, connection: ConnectionId) -> Result<(), Error> {
-        self.ignored
-            .insert(connection.0, 1, 0)
-            .map_err(|error| Error::map("IGNORED", error))
+    /// Gives the programs one of `abi::VERDICT_*`.
+    pub(super) fn judge(&mut self, connection: ConnectionId, verdict: u8) -> Result<(), Error> {
+        self.verdicts
+            .insert(connection.0, verdict, 0)
+            .map_err(|error| Error::map("VERDICTS", error))
     }
 
     /// A counter, summed over all cores. 0 where the map can't be read, which has no cause.

@@ -26,9 +26,12 @@ mod survey;
 use std::fmt;
 use std::time::Duration;
 
-use tracer_ebpf::abi::{Counter, PID_LIMIT};
+use tracer_ebpf::abi::{
+    Counter, PID_LIMIT, VERDICT_HTTP2, VERDICT_IGNORED, VERDICT_LENGTH_PREFIXED,
+};
 
 use crate::event::ConnectionId;
+use crate::protocol::Framing;
 
 pub use error::Error;
 pub use reader::Waker;
@@ -206,7 +209,22 @@ impl Probes {
     ///
     /// The kernel refused the map update.
     pub fn ignore(&mut self, connection: ConnectionId) -> Result<(), Error> {
-        self.kernel.ignore(connection)
+        self.kernel.judge(connection, VERDICT_IGNORED)
+    }
+
+    /// This connection is cut into frames: from one of its next transfers on every frame's head is
+    /// copied, wherever in a transfer it lies, and of large payloads only the beginning. What the
+    /// kernel side recognises by a connection's first bytes it does so without being asked.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refused the map update.
+    pub fn frame(&mut self, connection: ConnectionId, framing: Framing) -> Result<(), Error> {
+        let verdict = match framing {
+            Framing::Http2 => VERDICT_HTTP2,
+            Framing::LengthPrefixed => VERDICT_LENGTH_PREFIXED,
+        };
+        self.kernel.judge(connection, verdict)
     }
 
     /// Hands out the records in the ring, oldest first ([`crate::event::decode`] reads them): all, or
