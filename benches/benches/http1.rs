@@ -4,7 +4,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use tracer::context;
 use tracer::protocol::http1::Http1;
-use tracer::protocol::{Event, Head, Input, Protocol, Side};
+use tracer::protocol::{Event, Input, Protocol, Side};
 
 /// What wrk sends, and nginx answers with a page of 615 bytes.
 const SHORT: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n";
@@ -88,7 +88,7 @@ fn contexts(c: &mut Criterion) {
     let mut out = Vec::new();
     Http1::new(false).push(Side::Request, Input::Bytes(LONG), &mut out);
     let head = out.iter().find_map(|event| match event {
-        Event::RequestHead(_, Head::Http(head)) => Some(head),
+        Event::RequestHead(_, head) => Some(head),
         _ => None,
     });
     let head = head.expect("a whole head");

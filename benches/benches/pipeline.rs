@@ -12,6 +12,7 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tracer::event::{self, ConnectionId};
 use tracer::export::{Endpoint, Exporter, Otlp, Protocol, Settings};
+use tracer::protocol::Framing;
 use tracer::resource::{self, SharedResource};
 use tracer::span::{Host, Program, Span, Tracker};
 
@@ -136,6 +137,8 @@ impl<S: FnMut(Span)> Host for Outlet<S> {
     }
 
     fn ignore(&mut self, _: ConnectionId) {}
+
+    fn framed(&mut self, _: ConnectionId, _: Framing) {}
 
     fn describe(&mut self, _: u32) -> Program {
         Program {

@@ -16,7 +16,7 @@ use crate::event::{self, ConnectionId, Event, ProcessChange};
 use crate::export::Exporter;
 use crate::metrics::{Connections, Contexts, Counters, Messages, Transfers};
 use crate::probe::{KernelCounters, Probes, Waker};
-use crate::protocol::Incomplete;
+use crate::protocol::{Framing, Incomplete};
 use crate::resource;
 use crate::span::{Host, Program, Span, Tracker, TrackerCounts, boot_now, boot_to_unix};
 use crate::target::Targets;
@@ -77,6 +77,8 @@ struct Outlet {
     resource: resource::Options,
     /// To be told to the kernel.
     ignored: Vec<ConnectionId>,
+    /// Likewise.
+    framed: Vec<(ConnectionId, Framing)>,
 }
 
 impl Host for Outlet {
@@ -86,6 +88,10 @@ impl Host for Outlet {
 
     fn ignore(&mut self, connection: ConnectionId) {
         self.ignored.push(connection);
+    }
+
+    fn framed(&mut self, connection: ConnectionId, framing: Framing) {
+        self.framed.push((connection, framing));
     }
 
     fn describe(&mut self, pid: u32) -> Program {
@@ -116,6 +122,7 @@ impl Pipeline {
                 exporter,
                 resource,
                 ignored: Vec::new(),
+                framed: Vec::new(),
             },
             stopper,
             bad_records: 0,
@@ -185,6 +192,8 @@ impl Pipeline {
                 log::warn!("cannot trace process {pid}: {error}");
             }
         }
+        // The kernel side has no walker of frames yet: it copies as on any connection.
+        self.outlet.framed.clear();
         for connection in self.outlet.ignored.drain(..) {
             // The kernel goes on copying what nobody reads: slower, not wrong.
             if let Err(error) = self.probes.ignore(connection) {

@@ -7,7 +7,10 @@ mod w3c;
 
 use std::fmt;
 
-use crate::protocol::http::Head;
+use smallvec::SmallVec;
+
+use crate::protocol::Head;
+use crate::protocol::rpc::Key;
 
 /// What a head says of its trace.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -24,8 +27,24 @@ pub struct Extraction {
 /// in the order of preference at the end.
 pub fn extract(head: &Head) -> Extraction {
     let mut w3c = w3c::Reader::default();
-    for (name, value) in head.fields() {
-        w3c.field(name, value);
+    match head {
+        Head::Http(head) => {
+            for (name, value) in head.fields() {
+                let (carrier, name) = Carrier::of_header(name);
+                w3c.field(carrier, name, value);
+            }
+        }
+        Head::Rpc(head) => {
+            let mut lower = SmallVec::<[u8; 64]>::new();
+            for (key, value) in &head.fields {
+                let Key::Text(key) = key else { continue };
+                let (carrier, name) = Carrier::of_key(key);
+                lower.clear();
+                lower.extend_from_slice(name);
+                lower.make_ascii_lowercase();
+                w3c.field(carrier, &lower, value);
+            }
+        }
     }
     match w3c.finish() {
         Ok(context) => Extraction {
@@ -36,6 +55,45 @@ pub fn extract(head: &Head) -> Extraction {
             context: None,
             malformed: 1,
         },
+    }
+}
+
+/// How a field came: by itself, or as Kitex' metainfo, which carries what a program hands to its
+/// calls. A field that came nearer wins: a gRPC server forwards a transient `traceparent` once more
+/// as it came, beside the one of its own call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Carrier {
+    /// The sender wrote it for this message.
+    #[default]
+    Direct,
+    /// Metainfo that is meant for one hop.
+    Transit,
+    /// Metainfo that is handed on for ever.
+    Persist,
+}
+
+impl Carrier {
+    /// Of a header's name, lower case: HTTP and gRPC (cloudwego/gopkg `metainfo`, `HTTPPrefix*`).
+    fn of_header(name: &[u8]) -> (Carrier, &[u8]) {
+        Carrier::of(name, [b"rpc-transit-", b"rpc-persist-"])
+    }
+
+    /// Of a TTHeader text key (the same, `Prefix*`).
+    fn of_key(key: &[u8]) -> (Carrier, &[u8]) {
+        Carrier::of(key, [b"RPC_TRANSIT_", b"RPC_PERSIST_"])
+    }
+
+    fn of<'a>(name: &'a [u8], [transit, persist]: [&[u8; 12]; 2]) -> (Carrier, &'a [u8]) {
+        let Some((prefix, rest)) = name.split_first_chunk() else {
+            return (Carrier::Direct, name);
+        };
+        if prefix == transit {
+            (Carrier::Transit, rest)
+        } else if prefix == persist {
+            (Carrier::Persist, rest)
+        } else {
+            (Carrier::Direct, name)
+        }
     }
 }
 

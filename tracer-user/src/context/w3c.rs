@@ -4,7 +4,7 @@
 //! `traceparent`, since a wrong parent is worse than none; a bad `tracestate` is dropped alone, as
 //! section 3.3.1.5 of it says.
 
-use super::{Context, Format, Malformed, SpanId, TraceId};
+use super::{Carrier, Context, Format, Malformed, SpanId, TraceId};
 
 /// Length of a version 00 `traceparent`: `00-` 32 `-` 16 `-` 2.
 const LENGTH: usize = 55;
@@ -20,36 +20,46 @@ const MOST_STATE: usize = 5120;
 /// Gathers the fields of one head.
 #[derive(Default)]
 pub(super) struct Reader<'a> {
-    parent: Option<&'a [u8]>,
+    /// The `traceparent` that came nearest.
+    parent: Option<(Carrier, &'a [u8])>,
+    /// There is another that came the same way.
     repeated: bool,
     /// The values in order; several fields are one list (RFC 9110, section 5.3).
-    states: Vec<&'a [u8]>,
+    states: Vec<(Carrier, &'a [u8])>,
 }
 
 impl<'a> Reader<'a> {
     /// Offers a field, name in lower case.
-    pub(super) fn field(&mut self, name: &[u8], value: &'a [u8]) {
+    pub(super) fn field(&mut self, carrier: Carrier, name: &[u8], value: &'a [u8]) {
         match name {
-            b"traceparent" => self.repeated |= self.parent.replace(value).is_some(),
-            b"tracestate" => self.states.push(value),
+            b"traceparent" => match self.parent {
+                Some((nearest, _)) if nearest < carrier => {}
+                Some((nearest, _)) if nearest == carrier => self.repeated = true,
+                _ => {
+                    self.parent = Some((carrier, value));
+                    self.repeated = false;
+                }
+            },
+            b"tracestate" => self.states.push((carrier, value)),
             _ => {}
         }
     }
 
     /// After the last field. `Ok(None)`: there was no `traceparent`.
     pub(super) fn finish(self) -> Result<Option<Context>, Malformed> {
-        let Some(value) = self.parent else {
+        let Some((carrier, value)) = self.parent else {
             return Ok(None);
         };
         if self.repeated {
             return Err(Malformed);
         }
         let (trace_id, span_id, flags) = traceparent(value).ok_or(Malformed)?;
+        let states = self.states.iter().filter(|(by, _)| *by == carrier);
         Ok(Some(Context {
             trace_id,
             span_id,
             sampled: flags & 1 == 1,
-            trace_state: tracestate(&self.states).unwrap_or_default(),
+            trace_state: tracestate(states.map(|(_, value)| *value)).unwrap_or_default(),
             format: Format::W3c,
         }))
     }
@@ -92,7 +102,7 @@ fn nibble(digit: u8) -> Option<u8> {
 }
 
 /// Section 3.3: the list, members trimmed and empty ones left out. None: it is not to be used.
-fn tracestate(values: &[&[u8]]) -> Option<String> {
+fn tracestate<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<String> {
     let mut list = String::new();
     let mut keys: Vec<&str> = Vec::new();
     for value in values {
@@ -143,16 +153,40 @@ fn is_value(value: &str) -> bool {
 mod tests {
     use super::super::{Extraction, extract};
     use super::*;
-    use crate::protocol::http::{Head, Version};
+    use crate::protocol::Head;
+    use crate::protocol::http::{self, Version};
+    use crate::protocol::rpc::{self, Codec, Key, Transport};
 
     const PARENT: &[u8] = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     fn read(fields: &[(&str, &[u8])]) -> Extraction {
-        let mut head = Head::request(b"GET", b"/", Version::Http11);
+        let mut head = http::Head::request(b"GET", b"/", Version::Http11);
         for (name, value) in fields {
             head.push(name.as_bytes(), value);
         }
-        extract(&head)
+        extract(&Head::Http(Box::new(head)))
+    }
+
+    /// The same from the text keys of a TTHeader.
+    fn read_keys(fields: &[(&str, &[u8])]) -> Extraction {
+        let fields = fields
+            .iter()
+            .map(|(key, value)| (Key::Text(key.as_bytes().to_vec()), value.to_vec()))
+            .collect();
+        extract(&Head::Rpc(Box::new(rpc::Head {
+            transport: Transport::Ttheader,
+            codec: Some(Codec::Binary),
+            kind: rpc::Kind::Call,
+            seq_id: 1,
+            method: b"echo".to_vec(),
+            fields,
+            failure: None,
+        })))
+    }
+
+    fn sender(found: &Extraction) -> String {
+        let context = found.context.as_ref().expect("a context");
+        format!("{} {}", context.span_id, context.trace_state)
     }
 
     fn parent(value: &[u8]) -> Option<Context> {
@@ -272,5 +306,67 @@ mod tests {
             assert_eq!(state(&[bad]), "", "{bad}");
         }
         assert_eq!(state(&[&many[..32].join(",")]), many[..32].join(","));
+    }
+
+    /// As [`PARENT`], from another span.
+    const OTHER: &[u8] = b"00-4bf92f3577b34da6a3ce929d0e0e4736-1111111111111111-01";
+
+    #[test]
+    fn kitex_metainfo_carries_it_over_ttheader() {
+        for key in [
+            "RPC_TRANSIT_traceparent",
+            "RPC_TRANSIT_TRACEPARENT",
+            "RPC_PERSIST_traceparent",
+            "traceparent",
+        ] {
+            let found = read_keys(&[("isn", b"Echo"), (key, PARENT)]);
+            assert_eq!(sender(&found), "00f067aa0ba902b7 ", "{key}");
+        }
+        let found = read_keys(&[
+            ("RPC_TRANSIT_tracestate", b"a=1"),
+            ("RPC_PERSIST_tracestate", b"b=2"),
+            ("RPC_TRANSIT_traceparent", PARENT),
+        ]);
+        assert_eq!(sender(&found), "00f067aa0ba902b7 a=1");
+        let backward = read_keys(&[("RPC_BACKWARD_traceparent", PARENT), ("RPC_TRANSIT_", b"")]);
+        assert_eq!(backward, Extraction::default());
+    }
+
+    #[test]
+    fn kitex_metainfo_carries_it_over_grpc() {
+        let found = read(&[
+            ("rpc-transit-traceparent", PARENT),
+            ("rpc-transit-tracestate", b"a=1"),
+        ]);
+        assert_eq!(sender(&found), "00f067aa0ba902b7 a=1");
+        assert_eq!(
+            sender(&read(&[("rpc-persist-traceparent", PARENT)])),
+            "00f067aa0ba902b7 "
+        );
+    }
+
+    #[test]
+    fn what_came_nearer_wins() {
+        let direct: (&str, &[u8]) = ("traceparent", PARENT);
+        let transit: (&str, &[u8]) = ("rpc-transit-traceparent", OTHER);
+        let persist: (&str, &[u8]) = ("rpc-persist-traceparent", b"00-nonsense-01");
+        for fields in [
+            [direct, transit, persist],
+            [persist, transit, direct],
+            [transit, direct, persist],
+        ] {
+            assert_eq!(sender(&read(&fields)), "00f067aa0ba902b7 ");
+        }
+        assert_eq!(sender(&read(&[persist, transit])), "1111111111111111 ");
+        // One that makes no sense is not replaced by one that came further.
+        let found = read(&[("traceparent", b"00-nonsense-01"), transit]);
+        assert_eq!((found.context, found.malformed), (None, 1));
+        let twice = read(&[transit, transit, direct]);
+        assert_eq!(
+            sender(&twice),
+            "00f067aa0ba902b7 ",
+            "only what counts may not be repeated"
+        );
+        assert_eq!(read(&[transit, transit]).malformed, 1);
     }
 }

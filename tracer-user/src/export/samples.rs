@@ -66,8 +66,8 @@ pub(crate) fn server() -> Span {
             local: "10.0.0.1:8080".parse().unwrap(),
             remote: "10.0.0.2:50000".parse().unwrap(),
         }),
-        request: Some(Box::new(request)),
-        response: Some(Box::new(response)),
+        request: Some(request.into()),
+        response: Some(response.into()),
         request_sizes: Some(Sizes {
             wire: 80,
             body: Some(0),
@@ -76,6 +76,7 @@ pub(crate) fn server() -> Span {
             wire: 43,
             body: Some(5),
         }),
+        streamed: None,
         incomplete: None,
     }
 }
@@ -110,8 +111,8 @@ pub(crate) fn client() -> Span {
             local: "10.0.0.1:40000".parse().unwrap(),
             remote: "10.0.0.3:9000".parse().unwrap(),
         }),
-        request: Some(Box::new(request)),
-        response: Some(Box::new(response)),
+        request: Some(request.into()),
+        response: Some(response.into()),
         ..server()
     }
 }
@@ -181,8 +182,8 @@ prop_compose! {
             instants: Instants {
                 connect_start, connect_end, arrived, read_start, header_read, body_read, write_start, write_finish,
             },
-            request: request.map(Box::new),
-            response: response.map(Box::new),
+            request: request.map(Head::into),
+            response: response.map(Head::into),
             request_sizes: sizes.map(|(wire, body)| Sizes { wire, body }),
             response_sizes: sizes.map(|(wire, body)| Sizes { wire, body }),
             incomplete,

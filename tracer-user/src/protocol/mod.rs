@@ -122,6 +122,36 @@ pub enum Head {
     Rpc(Box<rpc::Head>),
 }
 
+impl Head {
+    /// HTTP's, if it is one.
+    pub fn http(&self) -> Option<&http::Head> {
+        match self {
+            Head::Http(head) => Some(head),
+            Head::Rpc(_) => None,
+        }
+    }
+
+    /// Thrift's or Kitex', if it is one.
+    pub fn rpc(&self) -> Option<&rpc::Head> {
+        match self {
+            Head::Rpc(head) => Some(head),
+            Head::Http(_) => None,
+        }
+    }
+}
+
+impl From<http::Head> for Head {
+    fn from(head: http::Head) -> Head {
+        Head::Http(Box::new(head))
+    }
+}
+
+impl From<rpc::Head> for Head {
+    fn from(head: rpc::Head) -> Head {
+        Head::Rpc(Box::new(head))
+    }
+}
+
 /// How a connection's bytes are cut into frames, so that the kernel side can walk from one to the
 /// next and copy what lies between bodies, however large a transfer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

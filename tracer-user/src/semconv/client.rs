@@ -11,7 +11,7 @@ const DEFAULT_PORT: u16 = 80;
 
 pub(super) fn attributes(span: &Span, options: &Options, sink: &mut impl AttributeSink) {
     let peer = span.addresses.map(|addresses| addresses.remote);
-    let Some(head) = span.request.as_deref() else {
+    let Some(head) = span.http_request() else {
         if let Some(peer) = peer {
             sink.text("server.address", &[Short::address(peer.ip()).as_str()]);
             sink.int("server.port", peer.port().into());

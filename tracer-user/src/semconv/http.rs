@@ -10,8 +10,7 @@ use crate::span::{Kind, Span};
 const UNKNOWN: &str = "HTTP";
 
 pub(super) fn span_name<'a>(span: &'a Span, options: &Options) -> &'a str {
-    span.request
-        .as_deref()
+    span.http_request()
         .and_then(|head| known_method(head.method(), options))
         .unwrap_or(UNKNOWN)
 }
@@ -64,7 +63,7 @@ pub(super) fn failure(span: &Span) -> Option<Failure> {
         Kind::Server => 500,
         Kind::Client => 400,
     };
-    if let Some(response) = &span.response
+    if let Some(response) = span.http_response()
         && response.status() >= lowest
     {
         return Some(Failure::Status(response.status()));
@@ -85,7 +84,7 @@ pub(super) fn common(span: &Span, options: &Options, sink: &mut impl AttributeSi
         }
         None => sink.text("network.transport", &["unix"]),
     }
-    if let Some(head) = span.request.as_ref().or(span.response.as_ref()) {
+    if let Some(head) = span.http_request().or(span.http_response()) {
         let version = match head.version() {
             Version::Http10 => "1.0",
             Version::Http11 => "1.1",
@@ -93,7 +92,7 @@ pub(super) fn common(span: &Span, options: &Options, sink: &mut impl AttributeSi
         };
         sink.text("network.protocol.version", &[version]);
     }
-    if let Some(response) = &span.response {
+    if let Some(response) = span.http_response() {
         sink.int(name::STATUS_CODE, response.status().into());
     }
     match failure(span) {
@@ -119,8 +118,8 @@ pub(super) fn common(span: &Span, options: &Options, sink: &mut impl AttributeSi
         sink,
     );
     for header in &options.captured {
-        captured(span.request.as_deref(), header, &header.request, sink);
-        captured(span.response.as_deref(), header, &header.response, sink);
+        captured(span.http_request(), header, &header.request, sink);
+        captured(span.http_response(), header, &header.response, sink);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::protocol::http::Head;
 use crate::span::Span;
 
 pub(super) fn attributes(span: &Span, options: &Options, sink: &mut impl AttributeSink) {
-    let Some(head) = span.request.as_deref() else {
+    let Some(head) = span.http_request() else {
         return;
     };
     http::method(head, options, sink);

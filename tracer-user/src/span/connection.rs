@@ -10,6 +10,7 @@ use slab::Slab;
 
 use super::exchange::Open;
 use super::feed::Feed;
+use super::parent::On;
 use crate::event::{self, Addresses, ConnectionId};
 
 /// Connections followed at once. An idle one takes less than 1 KiB; a busy reverse proxy has some ten
@@ -103,6 +104,16 @@ pub struct Connection {
     pub feed: Feed,
     /// Last sign of life, boot-time ns.
     pub touched: u64,
+}
+
+impl Connection {
+    /// What it means for who does what on it.
+    pub fn on(&self) -> On {
+        On {
+            connection: self.id,
+            multiplexed: self.feed.is_multiplexed(),
+        }
+    }
 }
 
 /// What an identity in a ring record stands for.

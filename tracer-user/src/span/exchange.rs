@@ -7,11 +7,11 @@ use slab::Slab;
 
 use super::parent::Executor;
 use super::stage::Stamps;
+use super::streamed::Streamed;
 use super::trace::NodeKey;
 use super::{Kind, ParentSource};
 use crate::context::{Format, SpanId};
-use crate::protocol::http::Head;
-use crate::protocol::{ExchangeId, Incomplete, Side, Sizes};
+use crate::protocol::{ExchangeId, Head, Incomplete, Side, Sizes};
 use crate::resource::SharedResource;
 
 /// Messages, counted.
@@ -56,6 +56,8 @@ enum Progress {
     Ended,
     /// It can't be followed to its end.
     Cut,
+    /// It was not asked for.
+    Unwanted,
 }
 
 /// One of the two messages.
@@ -63,7 +65,7 @@ enum Progress {
 pub struct Message {
     progress: Progress,
     /// Its head, once complete.
-    pub head: Option<Box<Head>>,
+    pub head: Option<Head>,
     /// Its size, once ended.
     pub sizes: Option<Sizes>,
 }
@@ -96,22 +98,35 @@ impl Message {
         }
     }
 
+    /// None will come, since none was asked for (a oneway call).
+    pub fn is_unwanted(&mut self) {
+        if self.progress == Progress::Awaited {
+            self.progress = Progress::Unwanted;
+        }
+    }
+
     /// It can't be followed further, or will not come. One that was never begun is no message; one
     /// whose begin was missed is.
     pub fn cut(&mut self, reason: Incomplete, counts: &mut MessageCounts) {
         use Incomplete as I;
         match (self.progress, reason) {
-            (Progress::Ended | Progress::Cut, _) => return,
-            (Progress::Awaited, I::ConnectionClosed | I::Evicted | I::AgentStopped) => {}
+            (Progress::Ended | Progress::Cut | Progress::Unwanted, _) => return,
+            (
+                Progress::Awaited,
+                I::ConnectionClosed | I::Evicted | I::AgentStopped | I::StreamReset,
+            ) => {}
             (Progress::Awaited, _) => counts.passed(Err(reason)),
             (Progress::Started | Progress::Interim, _) => counts.cut(reason),
         }
         self.progress = Progress::Cut;
     }
 
-    /// Ended or cut off.
+    /// Nothing more of it will come.
     pub fn is_over(&self) -> bool {
-        matches!(self.progress, Progress::Ended | Progress::Cut)
+        matches!(
+            self.progress,
+            Progress::Ended | Progress::Cut | Progress::Unwanted
+        )
     }
 }
 
@@ -148,6 +163,8 @@ pub struct Exchange {
     pub request: Message,
     /// The answer.
     pub response: Message,
+    /// What its stream carries besides the two.
+    pub streamed: Option<Box<Streamed>>,
     /// Why part of it is not known.
     pub incomplete: Option<Incomplete>,
     /// The one behind it on the same connection: [`Open`]'s.

@@ -8,7 +8,7 @@ use super::Kind;
 use super::stage::Moment;
 use crate::event::{Direction, End, Task, Transfer};
 use crate::protocol::detect::{Detector, Found};
-use crate::protocol::{Event, Incomplete, Protocol, Side};
+use crate::protocol::{Event, Framing, Incomplete, Protocol, Side};
 use crate::stream::Stream;
 
 /// When, and by whom, the events of a batch were brought about.
@@ -47,6 +47,8 @@ pub struct Feed {
     received: Lane,
     sent: Lane,
     carries: Carries,
+    /// How it is cut into frames, as far as that was told.
+    framing: Option<Framing>,
     /// Position of the first byte that the protocol was shown of the requests.
     asked_from: u64,
     /// A transfer was seen.
@@ -79,6 +81,7 @@ impl Feed {
             received: Lane::default(),
             sent: Lane::default(),
             carries: Carries::Unknown(Detector::new(midway)),
+            framing: None,
             asked_from: 0,
             flowed: false,
         }
@@ -154,6 +157,23 @@ impl Feed {
                 .push(transfer, |input| protocol.push(side, input, events));
         }
         self.at(Some(transfer.task), 0)
+    }
+
+    /// How the connection is cut into frames: once, when that is known. It need not be from the start
+    /// (an upgrade).
+    pub fn newly_framed(&mut self) -> Option<Framing> {
+        if self.framing.is_some() {
+            return None;
+        }
+        if let Carries::Known(protocol) = &self.carries {
+            self.framing = protocol.framing();
+        }
+        self.framing
+    }
+
+    /// Many exchanges at once share the connection, in any order.
+    pub fn is_multiplexed(&self) -> bool {
+        self.framing == Some(Framing::Http2)
     }
 
     /// A direction, or all, is over; appends what that brought about.

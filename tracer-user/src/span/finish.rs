@@ -5,7 +5,8 @@ use super::connection::{Ends, Slot};
 use super::exchange::Exchange;
 use super::tracker::{Host, Tracker};
 use crate::event::{ConnectionId, End, Ended};
-use crate::protocol::{Incomplete, Side};
+use crate::protocol::http::Version;
+use crate::protocol::{Head, Incomplete, Side};
 
 /// How long a connection that ended is kept, boot-time ns. The peer's reset is seen on another
 /// processor than the last transfers, whose records may come after it.
@@ -156,6 +157,9 @@ impl Tracker {
 
     /// Nobody serves it any more.
     fn forget(&mut self, exchange: &Exchange) {
+        if let Some(streamed) = &exchange.streamed {
+            self.kept -= streamed.messages.len();
+        }
         if let Some(executor) = exchange.executor {
             let process = self.processes.get_mut(&exchange.pid);
             let habits = process.map(|process| &mut process.habits);
@@ -167,6 +171,11 @@ impl Tracker {
         let trace = self.traces.resolve_now(exchange.node);
         let (trace_id, sampled, trace_state) = (trace.id, trace.sampled, trace.state.clone());
         self.traces.release(exchange.node);
+        let incomplete = exchange.incomplete.or_else(|| {
+            let head = exchange.request.head.as_ref()?;
+            // Only HPACK's memory knows it, and that was filled before the agent looked.
+            is_unknown(head).then_some(Incomplete::AttachedMidway)
+        });
         let times = exchange.stamps.times(exchange.kind, exchange.to_unix);
         host.span(Span {
             resource: exchange.resource,
@@ -185,7 +194,15 @@ impl Tracker {
             response: exchange.response.head,
             request_sizes: exchange.request.sizes,
             response_sizes: exchange.response.sizes,
-            incomplete: exchange.incomplete,
+            streamed: exchange.streamed,
+            incomplete,
         });
     }
+}
+
+/// An HTTP/2 request whose target its head could not tell.
+fn is_unknown(head: &Head) -> bool {
+    head.http().is_some_and(|head| {
+        head.version() == Version::Http2 && head.target().is_empty() && head.method() != b"CONNECT"
+    })
 }

@@ -8,6 +8,7 @@
 //! * `connection`: where; which connections there are, and which two are the ends of one.
 //! * `feed`: what flows through them ([`crate::stream`], [`crate::protocol`]).
 //! * `exchange`: which messages belong together.
+//! * `streamed`: what more than two heads a stream carries.
 //! * `stage`: when.
 //! * `trace`, `parent`, `peer`: which trace, who caused it, and the other end of it.
 //! * `finish`: how they end.
@@ -21,6 +22,7 @@ mod ids;
 mod parent;
 mod peer;
 mod stage;
+mod streamed;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -28,12 +30,12 @@ mod tracker;
 
 pub use clock::{boot_now, boot_to_unix};
 pub use exchange::MessageCounts;
+pub use streamed::{Reset, StreamMessage, Streamed};
 pub use tracker::{Host, Limits, Program, Tracker, TrackerCounts};
 
 use crate::context::{Format, SpanId, TraceId};
 use crate::event::Addresses;
-use crate::protocol::http::Head;
-use crate::protocol::{Incomplete, Sizes};
+use crate::protocol::{Head, Incomplete, Sizes, http};
 use crate::resource::SharedResource;
 
 /// Which end of the exchange the process was.
@@ -122,13 +124,27 @@ pub struct Span {
     /// The connection's ends; none for `AF_UNIX`.
     pub addresses: Option<Addresses>,
     /// The request's head; none if it was not seen whole.
-    pub request: Option<Box<Head>>,
+    pub request: Option<Head>,
     /// The response's head.
-    pub response: Option<Box<Head>>,
+    pub response: Option<Head>,
+    /// What its stream carried besides: HTTP/2, TTHeader streaming.
+    pub streamed: Option<Box<Streamed>>,
     /// Size of the request, if it was seen to its end.
     pub request_sizes: Option<Sizes>,
     /// Size of the response, likewise.
     pub response_sizes: Option<Sizes>,
     /// Why part of it is not known.
     pub incomplete: Option<Incomplete>,
+}
+
+impl Span {
+    /// The request's head, if it is HTTP's.
+    pub fn http_request(&self) -> Option<&http::Head> {
+        self.request.as_ref().and_then(Head::http)
+    }
+
+    /// The response's head, if it is HTTP's.
+    pub fn http_response(&self) -> Option<&http::Head> {
+        self.response.as_ref().and_then(Head::http)
+    }
 }

@@ -13,7 +13,11 @@
 //! * a Go program whose goroutine is not known: goroutines migrate.
 //!
 //! While other threads serve at the same time, a process must first have shown [`PROOF`] exchanges
-//! that went well. Bias: no parent rather than a wrong one.
+//! that went well.
+//!
+//! A multiplexed connection (HTTP/2) has a reader and a writer of its own, or whichever thread comes
+//! along reads and writes for all: what one of them does proves nothing. There only the plainest rule
+//! holds, that no other exchange is in flight in the process. Bias: no parent rather than a wrong one.
 
 use hashbrown::HashMap;
 
@@ -60,6 +64,12 @@ impl Habits {
         }
     }
 
+    /// An exchange was not followed: who served it is not known, so nothing that the process' threads
+    /// do is evidence any more.
+    pub fn lost_sight(&mut self) {
+        self.told_by_executor = false;
+    }
+
     fn executor(&self, task: Task) -> Option<Executor> {
         if !self.told_by_executor || (self.go && task.goid == 0) {
             return None;
@@ -76,10 +86,21 @@ impl Habits {
     }
 }
 
+/// The connection that an exchange is on.
+#[derive(Clone, Copy, Debug)]
+pub struct On {
+    /// Its name.
+    pub connection: ConnectionId,
+    /// It carries many exchanges at once.
+    pub multiplexed: bool,
+}
+
 /// What an executor is serving.
 #[derive(Debug)]
 struct Serving {
     connection: ConnectionId,
+    /// The connection carries many exchanges at once.
+    multiplexed: bool,
     span: SpanId,
     node: NodeKey,
     /// Exchanges of that connection in its hands; 0 = it serves at other times.
@@ -101,7 +122,7 @@ impl Executors {
         &mut self,
         habits: &mut Habits,
         task: Task,
-        connection: ConnectionId,
+        on: On,
         span: SpanId,
         node: NodeKey,
     ) -> Option<Executor> {
@@ -110,7 +131,8 @@ impl Executors {
             self.serving.retain(|_, serving| serving.count > 0);
         }
         let first = Serving {
-            connection,
+            connection: on.connection,
+            multiplexed: on.multiplexed,
             span,
             node,
             count: 1,
@@ -120,7 +142,7 @@ impl Executors {
             None => _ = self.serving.insert(executor, first),
             Some(idle) if idle.count == 0 => *idle = first,
             // Pipelined: it will serve them one after the other, but which one it serves is unknown.
-            Some(busy) if busy.connection == connection => {
+            Some(busy) if busy.connection == on.connection => {
                 busy.alone = false;
                 busy.count += 1;
             }
@@ -134,10 +156,10 @@ impl Executors {
     }
 
     /// `task` wrote the first byte of the answer.
-    pub fn answered(&self, habits: &mut Habits, reader: Executor, task: Task) {
+    pub fn answered(&self, habits: &mut Habits, reader: Executor, on: On, task: Task) {
         match habits.executor(task) {
             Some(writer) if writer == reader => {
-                if habits.in_flight > 1 {
+                if habits.in_flight > 1 && !on.multiplexed {
                     habits.proven = habits.proven.saturating_add(1);
                 }
             }
@@ -163,14 +185,15 @@ impl Executors {
 
     /// A client's exchange: `task` wrote the request's first byte. The exchange for which it did, if
     /// that is certain.
-    pub fn cause(&self, habits: &mut Habits, task: Task) -> Option<(SpanId, NodeKey)> {
+    pub fn cause(&self, habits: &mut Habits, task: Task, on: On) -> Option<(SpanId, NodeKey)> {
         let executor = habits.executor(task)?;
         let serving = self.serving.get(&executor)?;
         if serving.count == 0 {
             habits.told_by_executor = false;
             return None;
         }
-        let believed = habits.in_flight <= 1 || habits.proven >= PROOF;
+        let multiplexed = serving.multiplexed || on.multiplexed;
+        let believed = habits.in_flight <= 1 || (habits.proven >= PROOF && !multiplexed);
         (serving.alone && believed).then_some((serving.span, serving.node))
     }
 }
@@ -205,16 +228,30 @@ mod tests {
             self.spans += 1;
             let span = SpanId([self.spans; 8]);
             let node = self.traces.begin(TraceId([1; 16]));
-            let executor =
-                self.executors
-                    .began(habits, task(tid), ConnectionId(connection), span, node);
+            let executor = self
+                .executors
+                .began(habits, task(tid), single(connection), span, node);
             (executor, span)
         }
 
         fn cause(&self, habits: &mut Habits, tid: u32) -> Option<SpanId> {
             self.executors
-                .cause(habits, task(tid))
+                .cause(habits, task(tid), single(20))
                 .map(|(span, _)| span)
+        }
+    }
+
+    fn single(connection: u64) -> On {
+        On {
+            connection: ConnectionId(connection),
+            multiplexed: false,
+        }
+    }
+
+    fn multiplexed(connection: u64) -> On {
+        On {
+            multiplexed: true,
+            ..single(connection)
         }
     }
 
@@ -237,7 +274,7 @@ mod tests {
             "another thread serves nothing"
         );
         bed.executors
-            .answered(&mut habits, executor.unwrap(), task(1));
+            .answered(&mut habits, executor.unwrap(), single(10), task(1));
         bed.executors.ended(Some(&mut habits), executor.unwrap());
         let (_, next) = bed.read(&mut habits, 1, 10);
         assert_eq!(bed.cause(&mut habits, 1), Some(next));
@@ -269,7 +306,7 @@ mod tests {
         let (mut bed, mut habits) = (Bed::new(), Habits::new(false));
         let (executor, _) = bed.read(&mut habits, 1, 10);
         bed.executors
-            .answered(&mut habits, executor.unwrap(), task(2));
+            .answered(&mut habits, executor.unwrap(), single(10), task(2));
         bed.executors.ended(Some(&mut habits), executor.unwrap());
         bed.read(&mut habits, 1, 10);
         assert_eq!(bed.cause(&mut habits, 1), None);
@@ -296,7 +333,7 @@ mod tests {
             let (executor, _) = bed.read(&mut habits, 2, 11);
             assert_eq!(bed.cause(&mut habits, 2), None);
             bed.executors
-                .answered(&mut habits, executor.unwrap(), task(2));
+                .answered(&mut habits, executor.unwrap(), single(11), task(2));
             bed.executors.ended(Some(&mut habits), executor.unwrap());
         }
         let (_, span) = bed.read(&mut habits, 2, 11);
@@ -316,13 +353,59 @@ mod tests {
         let node = bed.traces.begin(TraceId([1; 16]));
         let span = SpanId([9; 8]);
         bed.executors
-            .began(&mut habits, goroutine(7), ConnectionId(11), span, node);
+            .began(&mut habits, goroutine(7), single(11), span, node);
         assert_eq!(
             bed.executors
-                .cause(&mut habits, goroutine(7))
+                .cause(&mut habits, goroutine(7), single(20))
                 .map(|(span, _)| span),
             Some(span)
         );
-        assert_eq!(bed.executors.cause(&mut habits, goroutine(8)), None);
+        assert_eq!(
+            bed.executors.cause(&mut habits, goroutine(8), single(20)),
+            None
+        );
+    }
+
+    /// Of two threads that each serve an exchange, what the second one's call is said to be for.
+    fn beside_another(served: On, called: On) -> Option<SpanId> {
+        let (mut bed, mut habits) = (Bed::new(), Habits::new(false));
+        bed.read(&mut habits, 1, 10);
+        habits.proven = PROOF;
+        let node = bed.traces.begin(TraceId([1; 16]));
+        let span = SpanId([9; 8]);
+        bed.executors
+            .began(&mut habits, task(2), served, span, node);
+        let cause = bed.executors.cause(&mut habits, task(2), called);
+        cause.map(|(span, _)| span)
+    }
+
+    #[test]
+    fn on_a_multiplexed_connection_a_thread_tells_nothing_beside_others() {
+        assert!(beside_another(single(11), single(20)).is_some());
+        assert_eq!(beside_another(multiplexed(11), single(20)), None);
+        assert_eq!(beside_another(single(11), multiplexed(20)), None);
+    }
+
+    #[test]
+    fn on_a_multiplexed_connection_the_only_exchange_in_flight_is_told() {
+        let (mut bed, mut habits) = (Bed::new(), Habits::new(false));
+        let mut serve = |bed: &mut Bed, n: u8| {
+            let node = bed.traces.begin(TraceId([1; 16]));
+            let span = SpanId([n; 8]);
+            let on = multiplexed(10);
+            let executor = bed.executors.began(&mut habits, task(1), on, span, node);
+            let cause = bed.executors.cause(&mut habits, task(1), multiplexed(20));
+            (executor.unwrap(), cause.map(|(span, _)| span))
+        };
+        let (first, cause) = serve(&mut bed, 1);
+        assert_eq!(cause, Some(SpanId([1; 8])));
+        let (second, cause) = serve(&mut bed, 2);
+        assert_eq!(cause, None, "read beside the first");
+        for executor in [first, second] {
+            bed.executors
+                .answered(&mut habits, executor, multiplexed(10), task(1));
+            bed.executors.ended(Some(&mut habits), executor);
+        }
+        assert_eq!(habits.proven, 0, "whoever writes for all proves nothing");
     }
 }

@@ -20,11 +20,12 @@ use super::ids::Ids;
 use super::parent::{Executors, Habits};
 use super::peer::Held;
 use super::stage::Stamps;
+use super::streamed::MAX_KEPT;
 use super::trace::Traces;
 use super::{Kind, ParentSource, Span};
 use crate::context;
 use crate::event::{self, ConnectionId, Event, ProcessChange, Role};
-use crate::protocol::{self, ExchangeId, Head, Incomplete, Side, Sizes};
+use crate::protocol::{self, ExchangeId, Framing, Incomplete, Side, Sizes};
 use crate::resource::SharedResource;
 
 /// Exchanges open on one connection. Pipelining clients keep some tens (a load generator, hundreds)
@@ -45,6 +46,10 @@ pub trait Host {
 
     /// This connection carries nothing (more) that we know: the kernel may stop copying it.
     fn ignore(&mut self, connection: ConnectionId);
+
+    /// This connection is cut into frames: the kernel may walk them, to copy what lies between bodies.
+    /// Told once.
+    fn framed(&mut self, connection: ConnectionId, framing: Framing);
 
     /// What a process is; asked once per process and program.
     fn describe(&mut self, pid: u32) -> Program;
@@ -113,6 +118,10 @@ pub struct Tracker {
     /// Connections that are over, oldest first.
     pub(super) ending: VecDeque<event::Ended>,
     pub(super) counts: TrackerCounts,
+    /// Most messages of its stream that an exchange keeps.
+    messages_kept: usize,
+    /// Messages kept by all exchanges, see [`MAX_KEPT`].
+    pub(super) kept: usize,
     /// The latest instant seen, boot-time ns.
     pub(super) now: u64,
     ids: Ids,
@@ -131,6 +140,11 @@ impl Tracker {
             to_unix,
             ..Tracker::default()
         }
+    }
+
+    /// Of each exchange's stream, so many messages are kept with size and time, and the rest counted.
+    pub fn keep_messages(&mut self, most: usize) {
+        self.messages_kept = most;
     }
 
     /// From now on exchanges begin by this clock; those in flight keep theirs, so that a clock that is
@@ -217,6 +231,9 @@ impl Tracker {
                 Detected::Undecided => return,
                 Detected::NotOurs => return self.give_up(slot, host),
                 Detected::Ours(detector) => {
+                    if let Some(framing) = connection.feed.newly_framed() {
+                        host.framed(connection.id, framing);
+                    }
                     for held in detector.held() {
                         self.carry(slot, &held, host);
                     }
@@ -233,6 +250,11 @@ impl Tracker {
         };
         let mut batch = std::mem::take(&mut self.batch);
         let at = connection.feed.carry(transfer, &mut batch);
+        if !batch.is_empty()
+            && let Some(framing) = connection.feed.newly_framed()
+        {
+            host.framed(connection.id, framing);
+        }
         self.take_batch(slot, batch, &at, host);
     }
 
@@ -270,7 +292,7 @@ impl Tracker {
         use protocol::Event as E;
         match event {
             E::RequestStarted(id, first) => self.request_started(slot, id, at, first, host),
-            E::RequestHead(id, Head::Http(head)) => {
+            E::RequestHead(id, head) => {
                 let extraction = context::extract(&head);
                 self.counts.malformed_contexts += u64::from(extraction.malformed);
                 let Some((key, exchange)) = self.find(slot, id) else {
@@ -300,8 +322,11 @@ impl Tracker {
                 exchange.stamps.response.first = at.moment(Side::Response);
                 if let (Some(reader), Some(writer)) = (exchange.executor, at.task)
                     && let Some(process) = self.processes.get_mut(&exchange.pid)
+                    && let Some(connection) = self.table.get(slot)
                 {
-                    self.executors.answered(&mut process.habits, reader, writer);
+                    let habits = &mut process.habits;
+                    self.executors
+                        .answered(habits, reader, connection.on(), writer);
                 }
             }
             E::ResponseInterim(id) => {
@@ -310,7 +335,7 @@ impl Tracker {
                     exchange.stamps.response = Default::default();
                 }
             }
-            E::ResponseHead(id, Head::Http(head)) => {
+            E::ResponseHead(id, head) => {
                 if let Some((_, exchange)) = self.find(slot, id) {
                     exchange.response.head = Some(head);
                     exchange.stamps.response.head = at.moment(Side::Response).end;
@@ -328,7 +353,7 @@ impl Tracker {
                 match key {
                     Some(key) => {
                         let exchange = &mut self.exchanges[key];
-                        if !exchange.response.is_over() {
+                        if !exchange.response.is_over() && at.closed != 0 {
                             exchange.stamps.closed = at.closed;
                         }
                         exchange.cut(side, reason, &mut self.counts.messages);
@@ -337,14 +362,46 @@ impl Tracker {
                     None => self.counts.messages.passed(Err(reason)),
                 }
             }
+            E::Message {
+                exchange: id,
+                side,
+                size,
+            } => {
+                let room = match self.kept < MAX_KEPT {
+                    true => self.messages_kept,
+                    false => 0,
+                };
+                if let Some((_, exchange)) = self.find(slot, id) {
+                    let kept = exchange.carried(side, size, at.moment(side).end, room);
+                    self.kept += usize::from(kept);
+                }
+            }
+            E::Trailers(id, trailers) => {
+                if let Some((_, exchange)) = self.find(slot, id) {
+                    exchange.streamed().trailers = Some(trailers);
+                }
+            }
+            E::Reset {
+                exchange: id,
+                side,
+                code,
+            } => {
+                if let Some((_, exchange)) = self.find(slot, id) {
+                    let end = at.moment(side).end;
+                    exchange.was_reset(side, code, end);
+                    if !exchange.response.is_over() {
+                        exchange.stamps.closed = end;
+                    }
+                }
+            }
+            E::NoResponse(id) => {
+                if let Some((key, exchange)) = self.find(slot, id) {
+                    exchange.response.is_unwanted();
+                    self.finish_if_over(slot, key, host);
+                }
+            }
             // The whole connection's: see the caller.
             E::Opaque => {}
-            E::RequestHead(..)
-            | E::ResponseHead(..)
-            | E::Message { .. }
-            | E::NoResponse(_)
-            | E::Trailers(..)
-            | E::Reset { .. } => {}
         }
     }
 
@@ -364,6 +421,9 @@ impl Tracker {
         };
         if connection.open.len() >= MAX_OPEN || self.exchanges.len() >= MAX_EXCHANGES {
             self.counts.limits.exchanges += 1;
+            if let Some(process) = self.processes.get_mut(&task.pid) {
+                process.habits.lost_sight();
+            }
             return;
         }
         if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&task.pid) {
@@ -385,11 +445,12 @@ impl Tracker {
             Kind::Server => {
                 executor =
                     self.executors
-                        .began(&mut process.habits, task, connection.id, span_id, node);
+                        .began(&mut process.habits, task, connection.on(), span_id, node);
             }
             Kind::Client => {
                 self.clients_seen = true;
-                if let Some((span, cause)) = self.executors.cause(&mut process.habits, task)
+                let on = connection.on();
+                if let Some((span, cause)) = self.executors.cause(&mut process.habits, task, on)
                     && self.traces.join(node, cause)
                 {
                     parent = Some((span, ParentSource::Execution));
@@ -419,6 +480,7 @@ impl Tracker {
             stamps,
             request,
             response: Message::default(),
+            streamed: None,
             incomplete: None,
             next: None,
         };

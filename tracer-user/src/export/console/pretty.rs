@@ -411,7 +411,7 @@ mod tests {
             samples::client(),
             Span {
                 resource: samples::resource(u32::MAX, "a-service-with-a-very-long-name-漢字"),
-                request: Some(Box::new(head)),
+                request: Some(head.into()),
                 response: None,
                 incomplete: Some(Incomplete::ConnectionClosed),
                 end_ns: START + 3_600_000_000_000,
@@ -457,11 +457,7 @@ mod tests {
     fn nothing_is_cut_where_nobody_looks() {
         let mut span = samples::server();
         let target = format!("/{}", "x".repeat(300));
-        span.request = Some(Box::new(Head::request(
-            b"GET",
-            target.as_bytes(),
-            Version::Http11,
-        )));
+        span.request = Some(Head::request(b"GET", target.as_bytes(), Version::Http11).into());
         let file = Terminal {
             cut: false,
             ..PLAIN
@@ -476,11 +472,7 @@ mod tests {
     fn what_steers_a_terminal_is_escaped() {
         let mut span = samples::server();
         let target = "/\x1b]0;title\x07\u{9b}31m\u{202e}x\n";
-        span.request = Some(Box::new(Head::request(
-            b"G\rT",
-            target.as_bytes(),
-            Version::Http11,
-        )));
+        span.request = Some(Head::request(b"G\rT", target.as_bytes(), Version::Http11).into());
         let text = shown(
             &span,
             Terminal {

@@ -165,7 +165,7 @@ fn length_limit_counts_characters() {
     let mut head = Head::request(b"GET", "/äöü".as_bytes(), Version::Http11);
     head.push(b"x", "äöü".as_bytes());
     let span = Span {
-        request: Some(Box::new(head)),
+        request: Some(head.into()),
         ..samples::server()
     };
     let limits = Limits {

@@ -85,7 +85,7 @@ fn asked(method: &str, target: &[u8], fields: &[(&str, &[u8])]) -> Span {
         head.push(name.as_bytes(), value);
     }
     Span {
-        request: Some(Box::new(head)),
+        request: Some(head.into()),
         ..samples::server()
     }
 }
@@ -100,7 +100,7 @@ fn sent(method: &str, target: &[u8], fields: &[(&str, &[u8])]) -> Span {
 
 fn answered(span: Span, status: u16) -> Span {
     Span {
-        response: Some(Box::new(Head::response(status, Version::Http11))),
+        response: Some(Head::response(status, Version::Http11).into()),
         ..span
     }
 }

@@ -15,7 +15,7 @@ use crate::event::{
     Addresses, Connection, ConnectionId, Direction, End, Ended, Event, Process, ProcessChange,
     Role, Task, Transfer,
 };
-use crate::protocol::Incomplete;
+use crate::protocol::{Framing, Incomplete};
 use crate::resource::Resource;
 
 /// Boot-time ns to unix ns, in all tests but those about the clock.
@@ -26,6 +26,7 @@ const TO_UNIX: i64 = 1_000_000;
 struct Outlet {
     spans: Vec<Span>,
     ignored: Vec<ConnectionId>,
+    framed: Vec<(ConnectionId, Framing)>,
     described: Vec<u32>,
     go: bool,
 }
@@ -37,6 +38,10 @@ impl Host for Outlet {
 
     fn ignore(&mut self, connection: ConnectionId) {
         self.ignored.push(connection);
+    }
+
+    fn framed(&mut self, connection: ConnectionId, framing: Framing) {
+        self.framed.push((connection, framing));
     }
 
     fn describe(&mut self, pid: u32) -> Program {
@@ -263,12 +268,15 @@ fn get_in(path: &str, traceparent: &str) -> Vec<u8> {
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 fn path(span: &Span) -> String {
-    let head = span.request.as_ref().unwrap();
+    let head = span.request.as_ref().and_then(Head::http).unwrap();
     String::from_utf8(head.target().to_vec()).unwrap()
 }
 
 fn status(span: &Span) -> u16 {
-    span.response.as_ref().map_or(0, |head| head.status())
+    span.response
+        .as_ref()
+        .and_then(Head::http)
+        .map_or(0, |head| head.status())
 }
 
 /// A boot-time instant as a span shows it.

@@ -1,0 +1,94 @@
+//! What the stream of an exchange carried besides its two heads: messages, trailers, a reset.
+//!
+//! An exchange that carries nothing of it (HTTP/1, Thrift) pays for a pointer. Bias: of a long stream
+//! the first messages are kept and the rest are counted, since a stream may last for days.
+
+use smallvec::SmallVec;
+
+use super::exchange::Exchange;
+use crate::protocol::Side;
+use crate::protocol::http::Head;
+
+/// Messages kept at all, of all exchanges in flight: some 48 MB. Ten thousand streams that each carry
+/// as many as a span holds by default would want 1.3 million.
+pub(super) const MAX_KEPT: usize = 2_000_000;
+
+/// What a stream carried.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Streamed {
+    /// The first messages of both sides, in the order of their last bytes.
+    pub messages: SmallVec<[StreamMessage; 2]>,
+    /// How many more there were, which are not kept since a span holds no more events.
+    pub not_kept: u64,
+    /// How many messages the client sent.
+    pub requests: u64,
+    /// How many messages the server sent.
+    pub responses: u64,
+    /// The fields after the response's body.
+    pub trailers: Option<Box<Head>>,
+    /// One side gave the exchange up.
+    pub reset: Option<Reset>,
+}
+
+/// A message of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamMessage {
+    /// Who sent it.
+    pub side: Side,
+    /// Which of that side's messages it is, from 1.
+    pub number: u64,
+    /// Its size in bytes, as it was sent.
+    pub size: u64,
+    /// End of the transfer with its last byte. Unix ns.
+    pub at_ns: u64,
+}
+
+/// Why a stream ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reset {
+    /// Who gave it up.
+    pub side: Side,
+    /// RFC 9113, section 7.
+    pub code: u32,
+    /// End of the transfer that said so. Unix ns.
+    pub at_ns: u64,
+}
+
+impl Exchange {
+    /// A message of its stream has passed; `at_ns` is in boot time. `room`: whether it may be kept.
+    /// Returns whether it was.
+    pub fn carried(&mut self, side: Side, size: u64, at_ns: u64, room: usize) -> bool {
+        let at_ns = at_ns.saturating_add_signed(self.to_unix);
+        let streamed = self.streamed();
+        let count = match side {
+            Side::Request => &mut streamed.requests,
+            Side::Response => &mut streamed.responses,
+        };
+        *count += 1;
+        let number = *count;
+        let kept = streamed.messages.len() < room;
+        if kept {
+            streamed.messages.push(StreamMessage {
+                side,
+                number,
+                size,
+                at_ns,
+            });
+        } else {
+            streamed.not_kept += 1;
+        }
+        kept
+    }
+
+    /// One side gave it up; `at_ns` is in boot time. The first word counts.
+    pub fn was_reset(&mut self, side: Side, code: u32, at_ns: u64) {
+        let at_ns = at_ns.saturating_add_signed(self.to_unix);
+        let reset = Reset { side, code, at_ns };
+        self.streamed().reset.get_or_insert(reset);
+    }
+
+    /// What its stream carries, from its first sign on.
+    pub fn streamed(&mut self) -> &mut Streamed {
+        self.streamed.get_or_insert_default()
+    }
+}
