@@ -12,6 +12,9 @@ use crate::run;
 
 /// The linker of the BPF object, which must be built for rustc's LLVM.
 const BPF_LINKER: &str = "0.13.0";
+/// Go that the fixtures' libraries want. Debian 12 has 1.19; from 1.21 on Go fetches by itself what a
+/// module asks for.
+const GO: &str = "go1.25.5";
 /// Debian's LLVM of the version that its `rustc-web` is built with.
 const LLVM: &str = "/usr/lib/llvm-22";
 
@@ -47,6 +50,8 @@ enum Source {
         &'static [&'static str],
         &'static [(&'static str, &'static str)],
     ),
+    /// [`GO`], by way of Debian's.
+    Go,
 }
 
 /// In the order in which they must be installed.
@@ -118,9 +123,9 @@ const NEEDS: &[Need] = &[
         purposes: &[Purpose::Test],
     },
     Need {
-        what: "go",
-        there: || run::find("go").is_some(),
-        source: Source::Apt(&["golang-go"]),
+        what: "go 1.21 or newer",
+        there: recent_go,
+        source: Source::Go,
         purposes: &[Purpose::Test, Purpose::Bench],
     },
     Need {
@@ -188,6 +193,7 @@ fn advice(source: &Source) -> String {
             }
             format!("{text}cargo install {}", arguments.join(" "))
         }
+        Source::Go => "see https://go.dev/doc/install".into(),
     }
 }
 
@@ -196,6 +202,7 @@ fn install(missing: &[&Need]) -> Result<()> {
         .iter()
         .filter_map(|need| match need.source {
             Source::Apt(packages) => Some(packages),
+            Source::Go => Some(&["golang-go", "ca-certificates"][..]),
             Source::Cargo(..) => None,
         })
         .flatten()
@@ -211,18 +218,51 @@ fn install(missing: &[&Need]) -> Result<()> {
         )?;
     }
     for need in missing {
-        if let Source::Cargo(arguments, environment) = need.source {
-            eprintln!("installing: {}", need.what);
-            run::run(
-                run::cargo()
-                    .arg("install")
-                    .args(["--locked", "--quiet"])
-                    .args(arguments)
-                    .envs(environment.iter().copied()),
-            )?;
+        match need.source {
+            Source::Apt(_) => {}
+            Source::Cargo(arguments, environment) => {
+                eprintln!("installing: {}", need.what);
+                run::run(
+                    run::cargo()
+                        .arg("install")
+                        .args(["--locked", "--quiet"])
+                        .args(arguments)
+                        .envs(environment.iter().copied()),
+                )?;
+            }
+            Source::Go => {
+                eprintln!("installing: {GO}");
+                install_go()?;
+            }
         }
     }
     Ok(())
+}
+
+/// Fetches [`GO`] as a module, checksum and all, which is how Go replaces itself since 1.21, and
+/// makes it the machine's.
+fn install_go() -> Result<()> {
+    let home = format!("/usr/local/lib/{GO}");
+    let script = format!(
+        "set -e; cache=$(mktemp -d); export GOMODCACHE=$cache GOFLAGS=-mod=mod
+         go mod download golang.org/toolchain@v0.0.1-{GO}.linux-amd64
+         rm -rf {home}; cp -r $cache/golang.org/toolchain@* {home}
+         chmod -R u+w $cache {home}; rm -rf $cache
+         chmod +x {home}/bin/* {home}/pkg/tool/*/*
+         ln -sf {home}/bin/go {home}/bin/gofmt /usr/local/bin/"
+    );
+    run::run(Command::new("sh").args(["-c", &script]).current_dir("/"))
+}
+
+/// Whether the `go` there is one that fetches the version that a module wants.
+fn recent_go() -> bool {
+    let version = Command::new("go").args(["env", "GOVERSION"]).output();
+    let version = version.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    version.is_ok_and(|version| {
+        let minor = version.trim().strip_prefix("go1.");
+        let minor = minor.and_then(|rest| rest.split(['.', 'r', 'b']).next());
+        minor.is_some_and(|minor| minor.parse().is_ok_and(|minor: u32| minor >= 21))
+    })
 }
 
 /// apt-get that asks nothing, and waits for another one to end.
