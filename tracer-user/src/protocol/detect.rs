@@ -9,6 +9,7 @@
 //! where a message begins.
 
 use super::http1::{self, Http1};
+use super::http2::{self, Http2};
 use super::{Match, Protocol, Side};
 use crate::event::{Direction, Transfer};
 
@@ -16,15 +17,22 @@ use crate::event::{Direction, Transfer};
 struct Signature {
     /// Its state on a connection, met midway or not.
     new: fn(midway: bool) -> Box<dyn Protocol>,
-    /// Whether a message of that side begins with these bytes.
-    begins: fn(Side, &[u8]) -> Match,
+    /// Whether that side begins with these bytes or, met midway, a transfer does in which a message
+    /// of that side begins.
+    begins: fn(Side, &[u8], midway: bool) -> Match,
 }
 
 /// The protocols there are; the first that says yes has it.
-const PROTOCOLS: [Signature; 1] = [Signature {
-    new: |midway| Box::new(Http1::new(midway)),
-    begins: http1::begins,
-}];
+const PROTOCOLS: &[Signature] = &[
+    Signature {
+        new: |midway| Box::new(Http2::new(midway)),
+        begins: http2::begins,
+    },
+    Signature {
+        new: |midway| Box::new(Http1::new(midway)),
+        begins: |side, bytes, _| http1::begins(side, bytes),
+    },
+];
 
 /// Most bytes looked at of a direction before it is given up: a request line of an uncommon method
 /// must end within them. Common methods are known by their first 6 bytes or so.
@@ -36,6 +44,7 @@ const HELD_LIMIT: usize = 256;
 
 /// Changes of direction after which a connection met midway, none of whose transfers began like a
 /// message, is given up. HTTP/1 turns twice an exchange, four times with `100 Continue`.
+/// The frames of one long stream of HTTP/2 count as begins, so it is not given up.
 const TURNS: u32 = 8;
 
 /// What a connection carries.
@@ -113,9 +122,9 @@ impl Detector {
             &joined[..]
         };
         let mut perhaps = false;
-        for protocol in &PROTOCOLS {
+        for protocol in PROTOCOLS {
             for side in [Side::Request, Side::Response] {
-                match (protocol.begins)(side, bytes) {
+                match (protocol.begins)(side, bytes, self.midway) {
                     Match::Yes => {
                         let requests = match side {
                             Side::Request => transfer.direction,
@@ -130,6 +139,9 @@ impl Detector {
                     Match::No => {}
                 }
             }
+        }
+        if perhaps {
+            self.turns = 0;
         }
         prefix.next = prefix.next.saturating_add(u64::from(transfer.length));
         let whole = transfer.head.len() == transfer.length as usize;
@@ -181,6 +193,7 @@ impl Detector {
 mod tests {
     use super::*;
     use crate::event::{ConnectionId, Task};
+    use crate::protocol::Framing;
 
     struct Connection {
         detector: Detector,
@@ -193,10 +206,11 @@ mod tests {
         Undecided,
         Nothing,
         Http1(Direction),
+        Http2(Direction),
     }
 
     use Direction::{Received, Sent};
-    use Is::{Http1, Nothing, Undecided};
+    use Is::{Http1, Http2, Nothing, Undecided};
 
     impl Connection {
         fn new(midway: bool) -> Self {
@@ -233,7 +247,10 @@ mod tests {
             match self.detector.push(&transfer) {
                 Found::Undecided => Undecided,
                 Found::Nothing => Nothing,
-                Found::Protocol(_, direction) => Http1(direction),
+                Found::Protocol(protocol, direction) => match protocol.framing() {
+                    Some(Framing::Http2) => Http2(direction),
+                    _ => Http1(direction),
+                },
             }
         }
 
@@ -299,10 +316,9 @@ mod tests {
 
     #[test]
     fn other_protocols_are_given_up_at_once() {
-        let others: [&[u8]; 7] = [
+        let others: [&[u8]; 6] = [
             b"\x16\x03\x01\x02\x00",
             b"SSH-2.0-OpenSSH\r\n",
-            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
             b"*1\r\n$4\r\nPING\r\n",
             b"\x00\x00\x00\x08\x04\xd2\x16\x2f",
             b"220 mail ready\r\n",
@@ -310,6 +326,67 @@ mod tests {
         ];
         for bytes in others {
             assert_eq!(first(bytes), Nothing, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn http2_is_known_by_its_preface() {
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        assert_eq!(first(preface), Http2(Received));
+        // The server may speak first.
+        let mut connection = Connection::new(false);
+        assert_eq!(connection.push(Received, &preface[..14]), Undecided);
+        assert_eq!(connection.push(Received, &preface[14..]), Http2(Received));
+    }
+
+    #[test]
+    fn http2_is_known_by_a_servers_settings() {
+        assert_eq!(first(b"\0\0\0\x04\0\0\0\0\0"), Http2(Sent));
+        let six = b"\0\0\x06\x04\0\0\0\0\0\0\x05\0\0\x40\0";
+        assert_eq!(first(six), Http2(Sent));
+        let mut connection = Connection::new(false);
+        assert_eq!(connection.push(Sent, &six[..9]), Undecided);
+        assert_eq!(connection.push(Sent, &six[9..]), Http2(Received));
+    }
+
+    #[test]
+    fn http2_met_midway_is_known_by_a_message_among_its_frames() {
+        let ping = b"\0\0\x08\x06\x01\0\0\0\0abcdefgh";
+        let window = b"\0\0\x04\x08\0\0\0\0\0\0\0\x12\x34";
+        let data = b"\0\0\x02\0\x01\0\0\0\x05hi";
+        // An entry of the dynamic table, then `:method: POST`.
+        let request = b"\0\0\x02\x01\x04\0\0\0\x07\xc0\x83";
+        let response = b"\0\0\x01\x01\x04\0\0\0\x07\x88";
+        let mut connection = Connection::new(true);
+        for _ in 0..20 {
+            assert_eq!(connection.push(Received, ping), Undecided);
+            assert_eq!(connection.push(Sent, window), Undecided);
+            assert_eq!(connection.push_long(Sent, &[7; 256], 20_000), Undecided);
+            assert_eq!(connection.push_long(Received, &[7; 256], 20_000), Undecided);
+        }
+        let bytes = [&window[..], data, request].concat();
+        assert_eq!(connection.push(Received, &bytes), Http2(Received));
+        let mut connection = Connection::new(true);
+        let bytes = [&ping[..], response].concat();
+        assert_eq!(connection.push(Received, &bytes), Http2(Sent));
+    }
+
+    #[test]
+    fn rpc_is_not_taken_for_http2() {
+        let others: [&[u8]; 6] = [
+            b"\0\0\0\x3b\x80\x01\0\x01\0\0\0\x04echo\0\0\0\x01",
+            b"\0\0\0\x04ping\x01\0\0\0\0\0",
+            b"\0\0\x06\x04\x10\0\0\0\0\0\0\x01\0\x03\0\0",
+            b"\0\0\x01\x04\x10\0\0\0\0\0\0\x01\0\x03\0\0",
+            b"\0\0\x01\x01\x90\x01\0\x01\0\0\0\x04echo",
+            b"\x17\x03\x03\x01\0abcdefghijklmnop",
+        ];
+        for bytes in others {
+            for side in [Side::Request, Side::Response] {
+                for midway in [false, true] {
+                    assert_eq!(http2::begins(side, bytes, midway), Match::No, "{bytes:?}");
+                }
+            }
         }
     }
 

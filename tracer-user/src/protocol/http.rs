@@ -39,10 +39,11 @@ pub(super) struct Field {
     pub(super) value_end: u32,
 }
 
-/// The start line's facts; a request's begins with its method at 0 of [`Head::text`].
+/// The start line's facts; a request's are places in [`Head::text`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Start {
     Request {
+        method: u32,
         method_end: u32,
         target: u32,
         target_end: u32,
@@ -57,6 +58,7 @@ impl Head {
     pub fn request(method: &[u8], target: &[u8], version: Version) -> Self {
         let text = [method, target].concat();
         let start = Start::Request {
+            method: 0,
             method_end: method.len() as u32,
             target: method.len() as u32,
             target_end: text.len() as u32,
@@ -96,7 +98,9 @@ impl Head {
     /// The request's method as sent; empty for a response.
     pub fn method(&self) -> &[u8] {
         match self.start {
-            Start::Request { method_end, .. } => &self.text[..method_end as usize],
+            Start::Request {
+                method, method_end, ..
+            } => &self.text[method as usize..method_end as usize],
             Start::Response { .. } => b"",
         }
     }

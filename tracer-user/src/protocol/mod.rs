@@ -16,7 +16,10 @@
 pub mod detect;
 pub mod http;
 pub mod http1;
+pub mod http2;
 pub mod rpc;
+#[cfg(test)]
+mod tests;
 
 /// Numbers the exchanges of one connection, in the order their requests began.
 pub type ExchangeId = u64;

@@ -173,6 +173,7 @@ pub(super) fn start_line(side: Side, line: &[u8]) -> Option<(Start, Version)> {
                 return None;
             }
             let start = Start::Request {
+                method: 0,
                 method_end: method_end as u32,
                 target: (method_end + leading) as u32,
                 target_end: target_end as u32,

@@ -2,12 +2,12 @@
 
 mod heads;
 mod holes;
-mod ledger;
 mod messages;
 mod random;
 
 use super::Http1;
-use crate::protocol::{Event, Head, Incomplete, Input, Protocol, Side};
+use crate::protocol::tests::ledger::word;
+use crate::protocol::{Event, Incomplete, Input, Protocol, Side};
 
 /// A connection under test: what each side sends, and the events in words.
 struct Wire {
@@ -83,40 +83,4 @@ impl Http1 {
             [&self.requests, &self.responses].map(|reader| reader.partial_head().len());
         requests + responses + self.early.len()
     }
-}
-
-/// An event in short: `q` of the request, `r` of the response; `+` begins, `!` is cut off.
-fn word(event: &Event) -> String {
-    match event {
-        Event::RequestStarted(id, _) => format!("q{id}+"),
-        Event::RequestHead(id, Head::Http(head)) => format!(
-            "q{id} {} {}",
-            head.method().escape_ascii(),
-            head.target().escape_ascii()
-        ),
-        Event::RequestEnded(id, sizes) => format!("q{id}. {}", size(sizes)),
-        Event::ResponseStarted(id) => format!("r{id}+"),
-        Event::ResponseInterim(id) => format!("r{id}?"),
-        Event::ResponseHead(id, Head::Http(head)) => format!("r{id} {}", head.status()),
-        Event::ResponseEnded(id, sizes) => format!("r{id}. {}", size(sizes)),
-        Event::Incomplete {
-            exchange,
-            side,
-            reason,
-        } => {
-            let side = match side {
-                Side::Request => "q",
-                Side::Response => "r",
-            };
-            let id = exchange.map_or("_".to_owned(), |id| id.to_string());
-            format!("{side}{id}! {}", reason.as_str())
-        }
-        Event::Opaque => "opaque".to_owned(),
-        _ => panic!("not of HTTP/1: {event:?}"),
-    }
-}
-
-fn size(sizes: &crate::protocol::Sizes) -> String {
-    let body = sizes.body.map_or("?".to_owned(), |n| n.to_string());
-    format!("{}/{body}", sizes.wire)
 }

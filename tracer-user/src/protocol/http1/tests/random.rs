@@ -3,11 +3,10 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::ledger::Ledger;
 use super::*;
-use crate::event::{ConnectionId, Direction, Task, Transfer};
 use crate::protocol::http1::{HEAD_LIMIT, Http1};
-use crate::stream::Stream;
+use crate::protocol::tests::ledger::{Ledger, Progress};
+use crate::protocol::tests::line::{ALL, Line, cut};
 
 /// How a message carries its body.
 #[derive(Clone, Debug)]
@@ -111,72 +110,6 @@ fn messages(n: usize, shape: &Shape) -> (Vec<u8>, Vec<u8>) {
     (request, response)
 }
 
-/// One direction's transfers as the kernel side would report them.
-struct Line {
-    side: Side,
-    stream: Stream,
-    position: u64,
-}
-
-impl Line {
-    fn new(side: Side) -> Line {
-        Line {
-            side,
-            stream: Stream::default(),
-            position: 0,
-        }
-    }
-
-    /// Moves bytes in one transfer; a lost one only moves the position.
-    fn transfer(
-        &mut self,
-        bytes: &[u8],
-        captured: (usize, usize),
-        lost: bool,
-        wire: &mut Http1,
-    ) -> Vec<Event> {
-        let (head, rest) = bytes.split_at(captured.0.min(bytes.len()));
-        let tail = &rest[rest.len() - captured.1.min(rest.len())..];
-        let transfer = Transfer {
-            connection: ConnectionId(1),
-            direction: Direction::Received,
-            position: self.position,
-            length: bytes.len() as u32,
-            last_piece: true,
-            unseen: false,
-            start_ns: 0,
-            end_ns: 0,
-            task: Task {
-                pid: 1,
-                tid: 1,
-                goid: 0,
-            },
-            head,
-            tail,
-        };
-        self.position += bytes.len() as u64;
-        let mut events = Vec::new();
-        if !lost {
-            let side = self.side;
-            self.stream
-                .push(&transfer, |input| wire.push(side, input, &mut events));
-        }
-        events
-    }
-}
-
-/// Cuts `bytes` at the places that `cuts` names, in thousandths.
-fn cut<'a>(bytes: &'a [u8], cuts: &[u16]) -> Vec<&'a [u8]> {
-    let mut places: Vec<_> = cuts
-        .iter()
-        .map(|c| bytes.len() * usize::from(*c) / 1000)
-        .collect();
-    places.extend([0, bytes.len()]);
-    places.sort_unstable();
-    places.dedup();
-    places.windows(2).map(|w| &bytes[w[0]..w[1]]).collect()
-}
-
 /// How a client uses its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Client {
@@ -230,8 +163,6 @@ fn connection(
     ledger
 }
 
-const ALL: (usize, usize) = (usize::MAX, 0);
-
 fn client() -> impl Strategy<Value = Client> {
     prop_oneof![Just(Client::Serial), (2..6usize).prop_map(Client::Batch)]
 }
@@ -284,7 +215,7 @@ proptest! {
             let (request, response) = messages(*id as usize, shape);
             let interim = if shape.interim { INTERIM.len() } else { 0 };
             let wire = |progress| match progress {
-                super::ledger::Progress::Ended(sizes) => sizes.wire as usize,
+                Progress::Ended(sizes) => sizes.wire as usize,
                 other => panic!("{other:?}"),
             };
             prop_assert_eq!(exchange.asked, Some(*id as u32));

@@ -1,8 +1,85 @@
-//! Keeps account of the events of one connection and objects to any that can't be.
+//! For tests and fuzzers: keeps account of the events of one connection and objects to any that can't
+//! be, whatever the protocol.
 
 use std::collections::BTreeMap;
 
 use crate::protocol::{Event, ExchangeId, Head, Side, Sizes};
+
+/// An event in short: `q` of the request, `r` of the response; `+` begins, `!` is cut off.
+pub fn word(event: &Event) -> String {
+    match event {
+        Event::RequestStarted(id, _) => format!("q{id}+"),
+        Event::RequestHead(id, Head::Http(head)) => format!(
+            "q{id} {} {}",
+            head.method().escape_ascii(),
+            head.target().escape_ascii()
+        ),
+        Event::RequestHead(id, Head::Rpc(head)) => format!(
+            "q{id} {:?} {} {}",
+            head.kind,
+            head.seq_id,
+            head.method.escape_ascii()
+        ),
+        Event::RequestEnded(id, sizes) => format!("q{id}. {}", size(sizes)),
+        Event::ResponseStarted(id) => format!("r{id}+"),
+        Event::ResponseInterim(id) => format!("r{id}?"),
+        Event::ResponseHead(id, Head::Http(head)) => format!("r{id} {}", head.status()),
+        Event::ResponseHead(id, Head::Rpc(head)) => {
+            format!("r{id} {:?} {}", head.kind, head.seq_id)
+        }
+        Event::ResponseEnded(id, sizes) => format!("r{id}. {}", size(sizes)),
+        Event::NoResponse(id) => format!("r{id}-"),
+        Event::Message {
+            exchange,
+            side,
+            size,
+        } => format!("{}{exchange} message {size}", letter(*side)),
+        Event::Trailers(id, head) => {
+            let names = head.fields().map(|(name, _)| name.escape_ascii());
+            let names: Vec<_> = names.map(|name| name.to_string()).collect();
+            format!("r{id} trailers {}", names.join(" "))
+        }
+        Event::Reset {
+            exchange,
+            side,
+            code,
+        } => format!("{}{exchange} reset {code}", letter(*side)),
+        Event::Incomplete {
+            exchange,
+            side,
+            reason,
+        } => {
+            let id = exchange.map_or("_".to_owned(), |id| id.to_string());
+            format!("{}{id}! {}", letter(*side), reason.as_str())
+        }
+        Event::Opaque => "opaque".to_owned(),
+    }
+}
+
+fn letter(side: Side) -> char {
+    match side {
+        Side::Request => 'q',
+        Side::Response => 'r',
+    }
+}
+
+fn size(sizes: &Sizes) -> String {
+    let body = sizes.body.map_or("?".to_owned(), |n| n.to_string());
+    format!("{}/{body}", sizes.wire)
+}
+
+/// The number that a test gave a message: of HTTP, in its path or its field `number`; of RPC, its
+/// sequence id.
+fn number(head: &Head) -> Option<u32> {
+    match head {
+        Head::Http(head) => {
+            let path = head.target().strip_prefix(b"/");
+            let text = path.or_else(|| head.field("number"))?;
+            std::str::from_utf8(text).ok()?.parse().ok()
+        }
+        Head::Rpc(head) => u32::try_from(head.seq_id).ok(),
+    }
+}
 
 /// How far a message is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,11 +90,13 @@ pub enum Progress {
     Head,
     Ended(Sizes),
     Cut,
+    /// There is none (oneway).
+    None,
 }
 
 impl Progress {
     fn is_over(self) -> bool {
-        matches!(self, Progress::Ended(_) | Progress::Cut)
+        matches!(self, Progress::Ended(_) | Progress::Cut | Progress::None)
     }
 }
 
@@ -28,6 +107,10 @@ pub struct Exchange {
     pub response: Progress,
     pub asked: Option<u32>,
     pub answered: Option<u32>,
+    /// Sizes of the messages in the request's stream, and in the response's.
+    pub messages: [Vec<u64>; 2],
+    /// Its response had trailers.
+    pub trailers: bool,
 }
 
 impl Exchange {
@@ -52,7 +135,7 @@ impl Ledger {
     pub fn enter(&mut self, events: impl IntoIterator<Item = Event>) {
         for event in events {
             assert!(!self.opaque, "after the end: {event:?}");
-            self.log.push(super::word(&event));
+            self.log.push(word(&event));
             self.one(&event);
         }
     }
@@ -65,12 +148,11 @@ impl Ledger {
                 self.exchanges.entry(*id).or_default().request = Progress::Started;
                 self.started += 1;
             }
-            Event::RequestHead(id, Head::Http(head)) => {
+            Event::RequestHead(id, head) => {
                 let exchange = self.at(id, event);
                 assert_eq!(exchange.request, Progress::Started, "{event:?}");
                 exchange.request = Progress::Head;
-                let path = std::str::from_utf8(head.target()).unwrap_or_default();
-                exchange.asked = path.strip_prefix('/').and_then(|n| n.parse().ok());
+                exchange.asked = number(head);
             }
             Event::RequestEnded(id, sizes) => {
                 let exchange = self.at(id, event);
@@ -90,14 +172,11 @@ impl Ledger {
                 exchange.response = Progress::Awaited;
                 self.started -= 1;
             }
-            Event::ResponseHead(id, Head::Http(head)) => {
+            Event::ResponseHead(id, head) => {
                 let exchange = self.at(id, event);
                 assert_eq!(exchange.response, Progress::Started, "{event:?}");
                 exchange.response = Progress::Head;
-                exchange.answered = head
-                    .field("number")
-                    .and_then(|n| std::str::from_utf8(n).ok())
-                    .and_then(|n| n.parse().ok());
+                exchange.answered = number(head);
                 if let (Some(asked), Some(answered)) = (exchange.asked, exchange.answered) {
                     assert_eq!(asked, answered, "a wrong pair: {:#?}", self.log);
                 }
@@ -126,7 +205,34 @@ impl Ledger {
                 self.started += u64::from(begins);
             }
             Event::Opaque => self.opaque = true,
-            _ => panic!("not of HTTP/1: {event:?}"),
+            Event::NoResponse(id) => {
+                let exchange = self.at(id, event);
+                assert_eq!(exchange.response, Progress::Awaited, "{event:?}");
+                exchange.response = Progress::None;
+            }
+            Event::Message {
+                exchange,
+                side,
+                size,
+            } => {
+                let exchange = self.at(exchange, event);
+                let progress = match side {
+                    Side::Request => exchange.request,
+                    Side::Response => exchange.response,
+                };
+                assert_eq!(progress, Progress::Head, "{event:?}");
+                exchange.messages[*side as usize].push(*size);
+            }
+            Event::Trailers(id, _) => {
+                let exchange = self.at(id, event);
+                assert_eq!(exchange.response, Progress::Head, "{event:?}");
+                exchange.trailers = true;
+            }
+            Event::Reset { exchange, .. } => {
+                let exchange = self.at(exchange, event);
+                let over = exchange.request.is_over() && exchange.response.is_over();
+                assert!(!over, "{event:?}");
+            }
         }
     }
 

@@ -1,0 +1,242 @@
+//! HPACK (RFC 7541): the header blocks of one side of a connection.
+//!
+//! Fields are read one by one, out of as much of a block as is there, so that a block of any length
+//! needs no more memory than its longest field.
+//!
+//! Bias: what a reader of the whole connection would refuse is refused; what may refer to something
+//! we did not see is *unknown*, never guessed (see [`table`]). A size update is followed whatever the
+//! other side's SETTINGS_HEADER_TABLE_SIZE allowed: an encoder has to announce every change of the
+//! size by such an update (section 4.2), so the setting adds nothing but a check that the other side
+//! makes anyway, and the two sides' records may change places.
+
+mod fixed;
+mod huffman;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use table::{Found, Table};
+
+/// A block is not what HPACK allows. What follows in it, and the dynamic table, can't be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+/// What was read of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// A field, appended to the text: its name ends (and its value begins) at this index.
+    Field(usize),
+    /// A field of which something is not known. Nothing was appended.
+    Unknown,
+    /// What is left is not a whole field.
+    More,
+}
+
+/// Reads one side's blocks.
+#[derive(Debug)]
+pub struct Decoder {
+    table: Table,
+    /// A field of this block was read: the table's size is not to change any more.
+    begun: bool,
+}
+
+impl Decoder {
+    /// Nothing was seen yet. `midway`: blocks may have gone by before.
+    pub fn new(midway: bool) -> Decoder {
+        Decoder {
+            table: Table::new(midway),
+            begun: false,
+        }
+    }
+
+    /// Blocks were not seen: what the dynamic table held is not known.
+    pub fn lose(&mut self) {
+        self.table.lose();
+    }
+
+    /// A block begins.
+    pub fn begin(&mut self) {
+        self.begun = false;
+    }
+
+    /// Takes the next field from `input`, a block or what is there of it, and appends name and value
+    /// to `text`. After an error the table is unknown.
+    pub fn field(&mut self, input: &mut &[u8], text: &mut Vec<u8>) -> Result<Read, Malformed> {
+        let start = text.len();
+        let read = self.read(input, text);
+        if read.is_err() {
+            text.truncate(start);
+            self.lose();
+        }
+        read
+    }
+
+    fn read(&mut self, input: &mut &[u8], text: &mut Vec<u8>) -> Result<Read, Malformed> {
+        loop {
+            let Some(&first) = input.first() else {
+                return Ok(Read::More);
+            };
+            let mut rest = *input;
+            if first & 0x80 != 0 {
+                // Section 6.1: indexed.
+                let Some(index) = integer(&mut rest, 7)? else {
+                    return Ok(Read::More);
+                };
+                *input = rest;
+                self.begun = true;
+                return Ok(match self.find(index)? {
+                    Found::Entry(name, value) => {
+                        text.extend_from_slice(name);
+                        let name_end = text.len();
+                        text.extend_from_slice(value);
+                        Read::Field(name_end)
+                    }
+                    Found::Unknown => Read::Unknown,
+                });
+            }
+            if first & 0xe0 == 0x20 {
+                // Section 6.3: the table's size changes, which is said before the first field only.
+                let Some(size) = integer(&mut rest, 5)? else {
+                    return Ok(Read::More);
+                };
+                if self.begun {
+                    return Err(Malformed);
+                }
+                *input = rest;
+                self.table.resize(size as usize);
+                continue;
+            }
+            // Section 6.2: a literal, inserted into the table or not.
+            let inserted = first & 0x40 != 0;
+            let Some(index) = integer(&mut rest, if inserted { 6 } else { 4 })? else {
+                return Ok(Read::More);
+            };
+            let name = match index {
+                0 => match string(&mut rest)? {
+                    Some(name) => Some(name),
+                    None => return Ok(Read::More),
+                },
+                _ => None,
+            };
+            let Some(value) = string(&mut rest)? else {
+                return Ok(Read::More);
+            };
+            *input = rest;
+            self.begun = true;
+            return self.literal(index, name, value, inserted, text);
+        }
+    }
+
+    fn literal(
+        &mut self,
+        index: u32,
+        name: Option<Text<'_>>,
+        value: Text<'_>,
+        inserted: bool,
+        text: &mut Vec<u8>,
+    ) -> Result<Read, Malformed> {
+        let start = text.len();
+        let known = match name {
+            Some(name) => {
+                name.append_to(text)?;
+                true
+            }
+            None => match self.find(index)? {
+                Found::Entry(name, _) => {
+                    text.extend_from_slice(name);
+                    true
+                }
+                Found::Unknown => false,
+            },
+        };
+        let name_end = text.len();
+        value.append_to(text)?;
+        if inserted {
+            let (name, value) = text[start..].split_at(name_end - start);
+            self.table.insert(known.then_some(name), value);
+        }
+        if !known {
+            text.truncate(start);
+            return Ok(Read::Unknown);
+        }
+        Ok(Read::Field(name_end))
+    }
+
+    /// Section 2.3.3: the static table, and the dynamic one behind it.
+    fn find(&self, index: u32) -> Result<Found<'_>, Malformed> {
+        let index = (index as usize).checked_sub(1).ok_or(Malformed)?;
+        match fixed::ENTRIES.get(index) {
+            Some((name, value)) => Ok(Found::Entry(name.as_bytes(), value.as_bytes())),
+            None => self
+                .table
+                .get(index - fixed::ENTRIES.len())
+                .ok_or(Malformed),
+        }
+    }
+}
+
+/// A string as it was sent.
+#[derive(Clone, Copy)]
+struct Text<'a> {
+    huffman: bool,
+    bytes: &'a [u8],
+}
+
+impl Text<'_> {
+    fn append_to(self, text: &mut Vec<u8>) -> Result<(), Malformed> {
+        match self.huffman {
+            true => huffman::decode(self.bytes, text),
+            false => {
+                text.extend_from_slice(self.bytes);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Section 5.2; None: it is not all there.
+fn string<'a>(input: &mut &'a [u8]) -> Result<Option<Text<'a>>, Malformed> {
+    let Some(&first) = input.first() else {
+        return Ok(None);
+    };
+    let Some(length) = integer(input, 7)? else {
+        return Ok(None);
+    };
+    let Some((bytes, rest)) = input.split_at_checked(length as usize) else {
+        return Ok(None);
+    };
+    *input = rest;
+    Ok(Some(Text {
+        huffman: first & 0x80 != 0,
+        bytes,
+    }))
+}
+
+/// Section 5.1, with a prefix of that many bits; None: it is not all there. Nothing in HTTP/2 is as
+/// large as 2^32, so what exceeds that is malformed.
+fn integer(input: &mut &[u8], prefix: u32) -> Result<Option<u32>, Malformed> {
+    let mask = (1u32 << prefix) - 1;
+    let Some((&first, mut rest)) = input.split_first() else {
+        return Ok(None);
+    };
+    let mut value = u64::from(u32::from(first) & mask);
+    if value == u64::from(mask) {
+        let mut shift = 0;
+        loop {
+            let Some((&byte, after)) = rest.split_first() else {
+                return Ok(None);
+            };
+            rest = after;
+            value += u64::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                break;
+            }
+            if shift > 28 {
+                return Err(Malformed);
+            }
+        }
+    }
+    *input = rest;
+    u32::try_from(value).map(Some).map_err(|_| Malformed)
+}

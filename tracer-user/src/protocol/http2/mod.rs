@@ -1,0 +1,462 @@
+//! HTTP/2 (RFC 9113), and gRPC in it: both directions of one connection.
+//!
+//! [`reader`] cuts a side into frames, [`hpack`] and [`head`] read the header blocks in them, and
+//! [`streams`] knows which messages are under way; their number pairs them. Here they meet: what each
+//! frame does to its stream, and the events. A message that begins is told once its frame's head is
+//! there.
+//!
+//! After a hole that hid frames, the messages of that side that had begun can't be followed, and the
+//! dynamic table is unknown. Which of the responses still due went by in it does not show: those on
+//! which nothing is seen for [`DOUBT`] more requests are taken to be lost.
+//!
+//! Left out: pushed requests, priorities, flow control, extensions. The fields behind a request's body
+//! are read and dropped. Of a stream's messages (gRPC) those after a part that was not seen are not
+//! counted.
+
+mod begins;
+mod frame;
+mod grpc;
+mod head;
+pub mod hpack;
+mod reader;
+mod stream;
+mod streams;
+#[cfg(test)]
+mod tests;
+
+pub use begins::begins;
+pub use head::HEAD_LIMIT;
+
+use frame::Frame;
+use grpc::Messages;
+use head::{Block, Kind};
+use reader::{Reader, Step};
+use stream::Phase;
+use streams::Streams;
+
+use super::http::Head;
+use super::{Event, ExchangeId, Framing, Incomplete, Input, Protocol, Side};
+
+/// Requests after which a response that may have been in a hole is not awaited any more. Of those
+/// under way at once, 100 or 250 as a rule, nearly all are answered by then.
+const DOUBT: u32 = 256;
+
+/// HTTP/2 on one connection.
+#[derive(Debug)]
+pub struct Http2 {
+    requests: Reader,
+    responses: Reader,
+    streams: Streams,
+    /// The next exchange's number.
+    next: ExchangeId,
+    /// The last stream opened.
+    last: u32,
+    /// Requests may have gone by unseen since then.
+    unseen: Option<Incomplete>,
+    /// Streams below may have been opened unseen, and why.
+    unseen_below: (u32, Incomplete),
+    /// Why the begin of a response may not have been seen.
+    hidden: Incomplete,
+    /// Up to this stream, responses may have gone by unseen; and how many requests ago that was
+    /// found.
+    doubt: Option<(u32, u32)>,
+    /// Streams above get no response, and why.
+    refused: Option<(u32, Incomplete)>,
+}
+
+impl Http2 {
+    /// Nothing was seen yet. `midway`: messages, or part of one, went by before.
+    pub fn new(midway: bool) -> Http2 {
+        let reason = match midway {
+            true => Incomplete::AttachedMidway,
+            false => Incomplete::Malformed,
+        };
+        Http2 {
+            requests: Reader::new(Side::Request, midway),
+            responses: Reader::new(Side::Response, midway),
+            streams: Streams::default(),
+            next: 0,
+            last: 0,
+            unseen: midway.then_some(reason),
+            unseen_below: (0, reason),
+            hidden: reason,
+            doubt: None,
+            refused: None,
+        }
+    }
+
+    fn read(&mut self, side: Side, mut input: &[u8], out: &mut Vec<Event>) {
+        loop {
+            match self.reader(side).bytes(&mut input) {
+                Step::More => break,
+                step => self.step(side, step, out),
+            }
+        }
+    }
+
+    fn gap(&mut self, side: Side, n: u64, lost: bool, out: &mut Vec<Event>) {
+        let step = self.reader(side).gap(n, lost);
+        self.step(side, step, out);
+        self.read(side, &[], out);
+    }
+
+    fn reader(&mut self, side: Side) -> &mut Reader {
+        match side {
+            Side::Request => &mut self.requests,
+            Side::Response => &mut self.responses,
+        }
+    }
+
+    fn step(&mut self, side: Side, step: Step<'_>, out: &mut Vec<Event>) {
+        match step {
+            Step::More => {}
+            Step::Frame(frame, at) => match side {
+                Side::Request => self.request_frame(frame, at, out),
+                Side::Response => self.response_frame(frame, out),
+            },
+            Step::Padding(stream, padding) => {
+                if let Some(message) = self.message(side, stream) {
+                    match padding {
+                        Some(n) => message.body = message.body.map(|body| body - u64::from(n)),
+                        None => {
+                            message.body = None;
+                            message.messages = None;
+                        }
+                    }
+                }
+            }
+            Step::Data(stream, bytes) => {
+                self.count(side, stream, out, |messages, ended| {
+                    messages.bytes(bytes, ended)
+                });
+            }
+            Step::DataPassed(stream, n) => {
+                self.count(side, stream, out, |messages, ended| messages.pass(n, ended));
+            }
+            Step::Head {
+                stream,
+                block,
+                ends_stream,
+            } => {
+                match side {
+                    Side::Request => self.request_block(stream, block, out),
+                    Side::Response => self.response_block(stream, block, ends_stream, out),
+                }
+                if ends_stream {
+                    self.ended(side, stream, out);
+                }
+            }
+            Step::EndStream(stream) => self.ended(side, stream, out),
+            Step::CutStream(stream, reason) => self.cut(side, stream, reason, out),
+            Step::Reset(stream, code) => self.reset(side, stream, code, out),
+            // A client's tells which pushed requests it took.
+            Step::GoAway(last) => {
+                if side == Side::Response {
+                    self.refuse(last, Incomplete::StreamReset, out);
+                }
+            }
+            Step::Hole(reason) => self.hole(side, reason, out),
+            Step::Found => {
+                if side == Side::Response && self.doubt.is_none() {
+                    self.doubt = Some((self.last, 0));
+                }
+            }
+        }
+    }
+
+    /// A message under way on a stream.
+    fn message(&mut self, side: Side, stream: u32) -> Option<&mut stream::Message> {
+        let stream = match side {
+            Side::Request => self.streams.get(stream),
+            Side::Response => self.streams.answered(stream),
+        };
+        let message = stream?.message(side);
+        (message.phase == Phase::Body).then_some(message)
+    }
+
+    fn request_frame(&mut self, frame: Frame, at: u64, out: &mut Vec<Event>) {
+        if let Some(stream) = self.streams.get(frame.stream) {
+            return add(&mut stream.request, &frame);
+        }
+        let is_new = frame.stream > self.last && frame.stream % 2 == 1;
+        if is_new && frame.kind == frame::Kind::Headers {
+            self.open(&frame, at, out);
+        }
+    }
+
+    fn open(&mut self, frame: &Frame, at: u64, out: &mut Vec<Event>) {
+        let number = frame.stream;
+        if let Some(reason) = self.unseen.take() {
+            self.unseen_below = (number, reason);
+        }
+        self.streams
+            .drop_early(number - 1, self.unseen_below.1, out);
+        self.last = number;
+        let id = self.next;
+        self.next += 1;
+        let stream = self.streams.open(number, id, out);
+        stream.request.phase = Phase::Head;
+        stream.request.wire = frame.wire();
+        out.push(Event::RequestStarted(id, at));
+        if let Some((last, reason)) = self.refused
+            && number > last
+        {
+            stream.cut(Side::Response, reason, out);
+        }
+        self.resolve_doubt(out);
+    }
+
+    /// Another request: what was in doubt for long is lost.
+    fn resolve_doubt(&mut self, out: &mut Vec<Event>) {
+        let Some((up_to, requests)) = &mut self.doubt else {
+            return;
+        };
+        *requests += 1;
+        if *requests < DOUBT {
+            return;
+        }
+        let up_to = *up_to;
+        self.doubt = None;
+        let awaited = |number, phase| number <= up_to && phase == Phase::Awaited;
+        self.streams.cut(Side::Response, self.hidden, awaited, out);
+    }
+
+    fn request_block(
+        &mut self,
+        number: u32,
+        block: Result<Block, Incomplete>,
+        out: &mut Vec<Event>,
+    ) {
+        let (_, unseen) = self.unseen_below;
+        let Some(stream) = self.streams.get(number) else {
+            return;
+        };
+        if stream.request.phase != Phase::Head {
+            return;
+        }
+        let head = block.and_then(|block| match block.kind {
+            Kind::Request => Ok(block.head),
+            // Nothing but what follows a body, which was not seen.
+            Kind::Fields if unseen != Incomplete::Malformed => Err(unseen),
+            Kind::Fields | Kind::Response => Err(Incomplete::Malformed),
+        });
+        match head {
+            Ok(head) => {
+                stream.request.phase = Phase::Body;
+                stream.request.messages = messages(&head);
+                out.push(Event::RequestHead(stream.exchange, super::Head::Http(head)));
+                stream.release(out);
+            }
+            Err(reason) => stream.cut(Side::Request, reason, out),
+        }
+        self.streams.settle(number, unseen, out);
+    }
+
+    fn response_frame(&mut self, frame: Frame, out: &mut Vec<Event>) {
+        let number = frame.stream;
+        let begins = frame.kind == frame::Kind::Headers;
+        let is_new = number > self.last && number % 2 == 1;
+        if begins && is_new && self.streams.answered(number).is_none() {
+            let reason = self.unseen.unwrap_or(self.unseen_below.1);
+            self.streams.hold(number, reason, out);
+        }
+        let hidden = self.hidden;
+        let Some(stream) = self.streams.answered(number) else {
+            return;
+        };
+        if stream.response.phase != Phase::Awaited {
+            return add(&mut stream.response, &frame);
+        }
+        if begins {
+            stream.response.phase = Phase::Head;
+            stream.response.wire = frame.wire();
+            stream.emit(Event::ResponseStarted(stream.exchange), out);
+        } else {
+            self.cut(Side::Response, number, hidden, out);
+        }
+    }
+
+    fn response_block(
+        &mut self,
+        number: u32,
+        block: Result<Block, Incomplete>,
+        ends_stream: bool,
+        out: &mut Vec<Event>,
+    ) {
+        let Some(stream) = self.streams.answered(number) else {
+            return self.unpaired_block(number, block, out);
+        };
+        let block = match (stream.response.phase, block) {
+            (Phase::Awaited | Phase::Over, _) => return,
+            (_, Ok(block)) => block,
+            (_, Err(reason)) => return self.cut(Side::Response, number, reason, out),
+        };
+        let id = stream.exchange;
+        if stream.response.phase == Phase::Body {
+            if ends_stream {
+                stream.emit(Event::Trailers(id, block.head), out);
+            }
+        } else if block.kind == Kind::Request || block.kind == Kind::Fields && !block.unknown {
+            return self.cut(Side::Response, number, Incomplete::Malformed, out);
+        } else if is_interim(&block) && !ends_stream {
+            stream.response.phase = Phase::Awaited;
+            stream.emit(Event::ResponseInterim(id), out);
+        } else {
+            stream.response.phase = Phase::Body;
+            stream.response.messages = messages(&block.head);
+            stream.emit(Event::ResponseHead(id, super::Head::Http(block.head)), out);
+        }
+        self.streams.settle(number, self.unseen_below.1, out);
+    }
+
+    /// A header block of the response side on a stream that is not under way: it was over already, or
+    /// its request was not seen.
+    fn unpaired_block(&self, number: u32, block: Result<Block, Incomplete>, out: &mut Vec<Event>) {
+        let (below, reason) = self.unseen_below;
+        let begins = block.is_ok_and(|block| block.kind == Kind::Response && !is_interim(&block));
+        if begins && number < below && number % 2 == 1 {
+            out.push(Event::Incomplete {
+                exchange: None,
+                side: Side::Response,
+                reason,
+            });
+        }
+    }
+
+    /// Counts gRPC's messages.
+    fn count(
+        &mut self,
+        side: Side,
+        number: u32,
+        out: &mut Vec<Event>,
+        read: impl FnOnce(&mut Messages, &mut dyn FnMut(u64)) -> bool,
+    ) {
+        let Some(message) = self.message(side, number) else {
+            return;
+        };
+        let Some(mut messages) = message.messages else {
+            return;
+        };
+        let Some(stream) = self.streams.answered(number) else {
+            return;
+        };
+        let exchange = stream.exchange;
+        let goes_on = read(&mut messages, &mut |size| {
+            let event = Event::Message {
+                exchange,
+                side,
+                size,
+            };
+            match side {
+                Side::Request => out.push(event),
+                Side::Response => stream.emit(event, out),
+            }
+        });
+        stream.message(side).messages = goes_on.then_some(messages);
+        self.streams.settle(number, self.unseen_below.1, out);
+    }
+
+    fn ended(&mut self, side: Side, number: u32, out: &mut Vec<Event>) {
+        let Some(message) = self.message(side, number) else {
+            return;
+        };
+        message.phase = Phase::Over;
+        let sizes = message.sizes();
+        if let Some(stream) = self.streams.answered(number) {
+            match side {
+                Side::Request => out.push(Event::RequestEnded(stream.exchange, sizes)),
+                Side::Response => stream.emit(Event::ResponseEnded(stream.exchange, sizes), out),
+            }
+        }
+        self.streams.settle(number, self.unseen_below.1, out);
+    }
+
+    fn cut(&mut self, side: Side, number: u32, reason: Incomplete, out: &mut Vec<Event>) {
+        let stream = match side {
+            Side::Request => self.streams.get(number),
+            Side::Response => self.streams.answered(number),
+        };
+        if let Some(stream) = stream {
+            stream.cut(side, reason, out);
+        }
+        self.streams.settle(number, self.unseen_below.1, out);
+    }
+
+    fn reset(&mut self, side: Side, number: u32, code: Option<u32>, out: &mut Vec<Event>) {
+        let Some(stream) = self.streams.get(number) else {
+            return self.cut(Side::Response, number, Incomplete::StreamReset, out);
+        };
+        if let Some(code) = code {
+            out.push(Event::Reset {
+                exchange: stream.exchange,
+                side,
+                code,
+            });
+        }
+        for side in [Side::Request, Side::Response] {
+            self.cut(side, number, Incomplete::StreamReset, out);
+        }
+    }
+
+    /// Streams above that number get no response.
+    fn refuse(&mut self, last: u32, reason: Incomplete, out: &mut Vec<Event>) {
+        self.refused = Some((last, reason));
+        for side in [Side::Request, Side::Response] {
+            self.streams
+                .cut(side, reason, |number, _| number > last, out);
+        }
+    }
+
+    fn hole(&mut self, side: Side, reason: Incomplete, out: &mut Vec<Event>) {
+        match side {
+            Side::Request => self.unseen = Some(reason),
+            Side::Response => self.hidden = reason,
+        }
+        let begun = |_, phase| phase != Phase::Awaited;
+        self.streams.cut(side, reason, begun, out);
+    }
+}
+
+impl Protocol for Http2 {
+    fn push(&mut self, side: Side, input: Input<'_>, out: &mut Vec<Event>) {
+        match input {
+            Input::Bytes(bytes) => self.read(side, bytes, out),
+            Input::Skipped(n) => self.gap(side, n, false, out),
+            Input::Lost(n) => self.gap(side, n, true, out),
+            Input::EndOfTransfer => self.reader(side).end_of_transfer(),
+        }
+    }
+
+    fn end(&mut self, side: Side, reason: Incomplete, out: &mut Vec<Event>) {
+        self.reader(side).deafen();
+        self.streams.cut(side, reason, |_, _| true, out);
+        if side == Side::Response {
+            let unseen = self.unseen.unwrap_or(self.unseen_below.1);
+            self.streams.drop_early(u32::MAX, unseen, out);
+            self.refused = Some((0, reason));
+        }
+    }
+
+    fn framing(&self) -> Option<Framing> {
+        Some(Framing::Http2)
+    }
+}
+
+/// Counts another frame of a message.
+fn add(message: &mut stream::Message, frame: &Frame) {
+    message.wire = message.wire.saturating_add(frame.wire());
+    if frame.kind == frame::Kind::Data {
+        let length = u64::from(frame.length);
+        message.body = message.body.map(|body| body.saturating_add(length));
+    }
+}
+
+fn is_interim(block: &Block) -> bool {
+    (100..200).contains(&block.head.status())
+}
+
+/// Counts gRPC's messages, if the head says that there are some.
+fn messages(head: &Head) -> Option<Messages> {
+    let content_type = head.field("content-type")?;
+    Messages::are_in(content_type).then_some(Messages::START)
+}

@@ -1,0 +1,4 @@
+//! What the tests of all protocols share.
+
+pub mod ledger;
+pub mod line;
