@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::frames;
 use crate::socket::{self, Pair, done, iovecs, message, read, recv, write};
 
 /// What [`every_call`] sends.
@@ -54,7 +55,7 @@ pub fn run(name: &str, argument: Option<String>) {
             let status = Command::new(program).status().expect("run it");
             assert!(status.success());
         }
-        other => panic!("no act is called {other}"),
+        other => frames::act(other, &argument.unwrap_or_default()),
     }
 }
 

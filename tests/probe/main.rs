@@ -9,6 +9,7 @@ use libtest_mimic::{Arguments, Trial};
 use tracer::probe::Family;
 
 mod acts;
+mod frames;
 mod socket;
 mod traps;
 mod watch;
@@ -32,13 +33,16 @@ fn main() {
     let trials = [Family::Sock, Family::Syscall]
         .into_iter()
         .flat_map(|family| {
-            traps::TESTS.iter().map(move |&(name, test)| {
-                Trial::test(format!("{family}::{name}"), move || {
-                    test(family);
-                    Ok(())
+            traps::TESTS
+                .iter()
+                .chain(frames::TESTS)
+                .map(move |&(name, test)| {
+                    Trial::test(format!("{family}::{name}"), move || {
+                        test(family);
+                        Ok(())
+                    })
+                    .with_ignored_flag(skip)
                 })
-                .with_ignored_flag(skip)
-            })
         })
         .collect();
     libtest_mimic::run(&arguments, trials).exit();

@@ -9,7 +9,7 @@ use tracer::probe::{Family, Options};
 use crate::acts;
 use crate::watch::{Seen, watch, watch_with};
 
-type Test = fn(Family);
+pub type Test = fn(Family);
 
 /// All of them.
 pub const TESTS: &[(&str, Test)] = &[
@@ -249,9 +249,9 @@ fn large(family: Family) {
 
 fn ignored(family: Family) {
     let options = Options::default();
-    let seen = watch_with(family, "chatter", None, &options, |ignore, piece| {
-        if !ignore.contains(&piece.connection) {
-            ignore.push(piece.connection);
+    let seen = watch_with(family, "chatter", None, &options, |verdicts, piece| {
+        if !verdicts.ignore.contains(&piece.connection) {
+            verdicts.ignore.push(piece.connection);
         }
     });
     let all = 4 * acts::ROUNDS as u64;

@@ -8,6 +8,7 @@ use tracer::event::{
     self, Connection, ConnectionId, Direction, Ended, Event, Process, ProcessChange,
 };
 use tracer::probe::{Family, KernelCounters, Options, Probes};
+use tracer::protocol::Framing;
 
 /// An actor that hangs is a failure.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -74,6 +75,13 @@ impl Seen {
     }
 }
 
+/// What the programs are told of connections.
+#[derive(Default)]
+pub struct Verdicts {
+    pub ignore: Vec<ConnectionId>,
+    pub frame: Vec<(ConnectionId, Framing)>,
+}
+
 /// Runs an act to its end under the probes.
 pub fn watch(family: Family, act: &str) -> Seen {
     watch_with(family, act, None, &Options::default(), |_, _| {})
@@ -86,7 +94,7 @@ pub fn watch_with(
     act: &str,
     argument: Option<&str>,
     options: &Options,
-    mut each: impl FnMut(&mut Vec<ConnectionId>, &Piece),
+    mut each: impl FnMut(&mut Verdicts, &Piece),
 ) -> Seen {
     let mut probes = Probes::attach(&Options {
         family: Some(family),
@@ -106,7 +114,7 @@ pub fn watch_with(
         processes: Vec::new(),
         counters: KernelCounters::default(),
     };
-    let mut ignore = Vec::new();
+    let mut verdicts = Verdicts::default();
     let deadline = Instant::now() + PATIENCE;
     let mut gone = false;
     while !gone {
@@ -116,11 +124,14 @@ pub fn watch_with(
         probes.drain(|record| {
             let piece = seen.add(record);
             if let Some(piece) = piece {
-                each(&mut ignore, &piece);
+                each(&mut verdicts, &piece);
             }
         });
-        for connection in ignore.drain(..) {
+        for &connection in &verdicts.ignore {
             probes.ignore(connection).expect("ignore");
+        }
+        for &(connection, framing) in &verdicts.frame {
+            probes.frame(connection, framing).expect("frame");
         }
     }
     // Once more after its end was seen: its last records are in the ring by then.

@@ -30,7 +30,8 @@ pub const RECEIVED: u8 = 0;
 pub const SENT: u8 = 1;
 
 /// This record ends its transfer. A transfer whose buffers are several (`writev`) is one record per
-/// buffer; all but the last lack this flag. Transfers are counted by it.
+/// buffer, and on a connection that is cut into frames one per run of captured bytes and what is passed
+/// over behind it; all but the last lack this flag. Transfers are counted by it.
 pub const LAST_PIECE: u16 = 1;
 /// The bytes could not be seen: `sendfile`, `splice`, io_uring, `MSG_TRUNC`, an unreadable page.
 /// Position and length hold all the same.
@@ -366,7 +367,7 @@ pub const NO_FIELD: u32 = u32::MAX;
 /// Size of what the kernel side keeps with a socket. All zero is a valid state: that of a socket of
 /// which nothing is known yet. The agent gives it to sockets that listen, since accepted ones inherit
 /// a copy and are then known before their first bytes arrive.
-pub const SOCKET_STATE: usize = 152;
+pub const SOCKET_STATE: usize = 216;
 
 /// The agent's verdict on a connection: it carries nothing we know, and is not copied any more.
 pub const VERDICT_IGNORED: u8 = 1;
@@ -394,10 +395,13 @@ pub enum Counter {
     SocketsIgnored = 4,
     /// Transfers of those, not counted as seen.
     TransfersIgnored = 5,
+    /// How often it was lost where a framed connection's frames begin: a head made no sense, bytes
+    /// were unseen, or a bound was hit. The rest of the transfer is copied as on any connection.
+    FramesLost = 6,
 }
 
 /// How many [`Counter`]s there are.
-pub const COUNTERS: u32 = 6;
+pub const COUNTERS: u32 = 7;
 
 /// Ring records may be read in place: none has padding, each is a multiple of 8 bytes.
 const _: () = {

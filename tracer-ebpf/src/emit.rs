@@ -52,40 +52,90 @@ pub fn transfer(record: &Transfer, copy: &Copy) -> bool {
 /// [`transfer`] of one payload class.
 #[inline(always)]
 fn sized<const HEAD: usize, const TAIL: usize>(record: &Transfer, copy: &Copy) -> bool {
-    const { assert!(is_class(HEAD, TAIL)) };
-    let Some(slot) = reserve(size_of::<Transfer>() + HEAD + TAIL) else {
+    let Some(slot) = Slot::<HEAD, TAIL>::reserve() else {
         return false;
     };
-    let target = slot.cast::<Transfer>();
     let mut head = 0;
     let mut tail = 0;
     let mut unseen = 0;
-    // SAFETY: the slot holds a record, HEAD and TAIL bytes; the lengths are bounded by them.
-    unsafe {
-        let payload = slot.add(size_of::<Transfer>());
-        if HEAD > 0 {
-            head = bounded(u64::from(copy.head), HEAD);
-            if bpf_probe_read_user(payload.cast(), head, copy.address as usize as *const _) != 0 {
-                head = 0;
-                unseen = UNSEEN;
-            }
+    if HEAD > 0 {
+        head = slot.copy_head(copy.address, copy.head);
+        if head == 0 && copy.head > 0 {
+            unseen = UNSEEN;
         }
-        if TAIL > 0 && unseen == 0 {
-            tail = bounded(u64::from(copy.tail), TAIL);
-            let from = copy.address + u64::from(record.length) - u64::from(tail);
-            if bpf_probe_read_user(payload.add(HEAD).cast(), tail, from as usize as *const _) != 0 {
-                tail = 0;
-            }
-        }
-        target.write(Transfer {
-            captured: head,
-            tail_captured: tail,
-            flags: record.flags | unseen,
-            ..*record
-        });
     }
-    submit(slot);
+    if TAIL > 0 && unseen == 0 {
+        tail = slot.copy_tail(copy.address + u64::from(record.length), copy.tail);
+    }
+    slot.submit(Transfer {
+        captured: head,
+        tail_captured: tail,
+        flags: record.flags | unseen,
+        ..*record
+    });
     true
+}
+
+/// Room in the ring for a [`Transfer`] and its payload areas. It must be submitted.
+pub struct Slot<const HEAD: usize, const TAIL: usize>(*mut u8);
+
+impl<const HEAD: usize, const TAIL: usize> Slot<HEAD, TAIL> {
+    /// None: the ring is full.
+    #[inline(always)]
+    pub fn reserve() -> Option<Self> {
+        const { assert!(is_class(HEAD, TAIL)) };
+        reserve(size_of::<Transfer>() + HEAD + TAIL).map(Slot)
+    }
+
+    /// The head area.
+    #[inline(always)]
+    pub fn head(&self) -> *mut u8 {
+        // SAFETY: it follows the record.
+        unsafe { self.0.add(size_of::<Transfer>()) }
+    }
+
+    /// Copies bytes of the process into the head area; returns how many: all, as far as there is
+    /// room, or where they can't be read, none.
+    #[inline(always)]
+    pub fn copy_head(&self, address: u64, length: u32) -> u32 {
+        let length = bounded(length.into(), HEAD);
+        let source = address as usize as *const _;
+        // SAFETY: the head area has room for HEAD bytes.
+        if unsafe { bpf_probe_read_user(self.head().cast(), length, source) } != 0 {
+            return 0;
+        }
+        length
+    }
+
+    /// The same for the bytes before `end`, into the tail area.
+    #[inline(always)]
+    pub fn copy_tail(&self, end: u64, length: u32) -> u32 {
+        let length = bounded(length.into(), TAIL);
+        let source = (end - u64::from(length)) as usize as *const _;
+        // SAFETY: behind the head area there is room for TAIL bytes.
+        if unsafe { bpf_probe_read_user(self.head().add(HEAD).cast(), length, source) } != 0 {
+            return 0;
+        }
+        length
+    }
+
+    /// Hands the record over.
+    #[inline(always)]
+    pub fn submit(self, record: Transfer) {
+        // SAFETY: the slot begins with room for it, and the ring aligns to 8 bytes.
+        unsafe { self.0.cast::<Transfer>().write(record) };
+        submit(self.0);
+    }
+}
+
+/// Counts a piece that found no room: with its last one, a transfer.
+#[inline(always)]
+pub fn count_lost(last: u16) {
+    count(if last != 0 {
+        Counter::TransfersRingFull
+    } else {
+        Counter::RecordsRingFull
+    });
 }
 
 /// Whether the ABI knows this payload class.

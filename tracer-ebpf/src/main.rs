@@ -5,6 +5,8 @@
 //! * [`syscall`]: the `syscall` family, the fallback: enter and exit of each I/O call.
 //! * [`lifecycle`]: connect, listen and close of sockets; fork, exec and exit of processes.
 //! * [`transfer`]: what both families do with a transfer once they found its socket.
+//! * [`pieces`]: its buffers, one record each, and what is copied of them.
+//! * [`frames`]: connections that are cut into frames, and are copied frame by frame.
 //! * [`connection`]: what a socket is.
 //! * [`task`]: who is calling, and where its buffers are.
 //! * [`emit`]: bounded copies into the ring, loss counters, waking the reader.
@@ -19,9 +21,11 @@
 
 mod connection;
 mod emit;
+mod frames;
 mod kernel;
 mod lifecycle;
 mod maps;
+mod pieces;
 mod socket;
 mod syscall;
 mod task;

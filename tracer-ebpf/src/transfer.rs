@@ -1,26 +1,20 @@
-//! What a transfer is once its socket is found: counted, positioned, cut into pieces, and copied as
-//! far as the capture policy says. Both families come here.
-//!
-//! The policy: of each turn of a direction (it turns when bytes begin to flow the other way) the first
-//! `HEAD_LIMIT` bytes are copied whole, past them the first and last bytes of each transfer. So a head
-//! of up to that size is whole however it is split, and a body costs next to nothing.
+//! What is kept of a socket, and what a transfer is once its socket is found: judged, counted and
+//! positioned. Both families come here; [`pieces`](crate::pieces) goes on.
 //!
 //! Bias: positions are counted here, not read from TCP, so that they are the same for every kind of
 //! socket. Two threads that send on one socket at the same instant could miscount; whoever does that
 //! has no message order to trace either.
 
-use core::mem::MaybeUninit;
-
-use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use tracer_ebpf::abi::{
-    AF_UNIX, Counter, ENDED_ALL, Ended, HEAD_LIMIT, Kind, LAST_PIECE, RECEIVED, SOCKET_STATE,
-    SPARSE_HEAD, TAIL, Transfer, UNSEEN, VERDICT_IGNORED,
+    AF_UNIX, Counter, ENDED_ALL, Ended, Kind, RECEIVED, SOCKET_STATE, Transfer, VERDICT_IGNORED,
 };
 
 use crate::connection::{announce, is_stream};
-use crate::emit::{self, Copy};
+use crate::emit;
+use crate::frames::Frames;
 use crate::kernel::{offset, read};
 use crate::maps::{self, VERDICTS};
+use crate::pieces::UnderWay;
 use crate::task::{Buffers, Who};
 
 /// What is known of a socket.
@@ -70,21 +64,8 @@ pub struct Socket {
     pub framing: u8,
     /// TCP sequence number of position 0, by direction.
     pub sequence: [u32; 2],
-}
-
-/// A transfer that is being reported. It is kept in the socket because there the verifier tracks no
-/// values, and so has to walk each round of the loop over its buffers once only.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct UnderWay {
-    /// The iovec array.
-    pub address: u64,
-    /// Its length.
-    pub count: u64,
-    /// The caller is a 32-bit program.
-    pub compat: u32,
-    /// Bytes not reported yet.
-    pub left: u32,
+    /// Where it is among its frames, by direction.
+    pub frames: [Frames; 2],
 }
 
 /// Not judged yet.
@@ -99,12 +80,6 @@ pub const UNKNOWN_PROTOCOL: u8 = 3;
 /// Every how many transfers of a socket the agent's verdict is looked up: a hash look-up costs as much
 /// as copying 100 bytes, and a socket of another protocol is rid of soon enough.
 const VERDICT_EVERY: u32 = 16;
-
-/// Buffers of one system call that are reported one by one; the bytes of the rest are one unseen
-/// piece. Servers write a head and a body in 2 to 8; the verifier walks this loop.
-const MOST_IOVECS: u32 = 32;
-/// Iovecs read from the process at once: few, since the room for them is zeroed for each transfer.
-const IOVEC_BATCH: usize = 4;
 
 /// One transfer, as its hook saw it. Without padding, since it is handed to a global function, which
 /// the verifier wants to find initialised to the last byte.
@@ -210,27 +185,15 @@ impl Socket {
             pid_tgid: moved.who.0,
             goid: 0,
         };
-        self.under_way[direction].left = moved.length;
         maps::count(Counter::TransfersSeen);
-
+        if self.framing != 0 {
+            self.frames[direction].begin();
+        }
         let buffers = match moved.buffers.shape {
             Buffers::MESSAGES => self.current_message(moved),
             _ => moved.buffers,
         };
-        match buffers.shape {
-            // Without a call: the usual case.
-            Buffers::ONE => {
-                self.report_piece(&record, moved.length, buffers.address, 0);
-            }
-            Buffers::VECTOR => {
-                let under_way = &mut self.under_way[direction];
-                under_way.address = buffers.address;
-                under_way.count = buffers.count;
-                under_way.compat = buffers.compat;
-                self.pieces(&record);
-            }
-            _ => self.unseen(&record),
-        }
+        self.report_buffers(&record, moved.length, buffers);
     }
 
     /// Some bytes pass no hook: those that `splice` takes out of a socket and, for the `syscall` family,
@@ -290,108 +253,6 @@ impl Socket {
         self.message_next = 0;
     }
 
-    /// One piece per iovec.
-    #[inline(always)]
-    fn pieces(&mut self, record: &Transfer) {
-        let direction = usize::from(record.direction & 1);
-        let mut room = MaybeUninit::uninit();
-        let batch = zeroed(&mut room);
-        let mut i = 0;
-        while i < MOST_IOVECS && u64::from(i) < self.under_way[direction].count {
-            let slot = i as usize % IOVEC_BATCH;
-            if slot == 0 && !read_iovecs(batch, &self.under_way[direction], i) {
-                break;
-            }
-            let [address, length] = batch[slot];
-            let left = self.under_way[direction].left;
-            let length = if length < u64::from(left) {
-                length as u32
-            } else {
-                left
-            };
-            if length > 0 {
-                self.piece(record, length, address);
-            }
-            if self.under_way[direction].left == 0 {
-                return;
-            }
-            i += 1;
-        }
-        self.unseen(record);
-    }
-
-    /// What to copy of the next `length` bytes, which begin at `address`.
-    #[inline(always)]
-    fn policy(&mut self, length: u32, address: u64) -> Copy {
-        let whole = (HEAD_LIMIT as u32).saturating_sub(self.captured);
-        let head = if length <= whole {
-            length
-        } else if whole > SPARSE_HEAD as u32 {
-            whole
-        } else if length < SPARSE_HEAD as u32 {
-            length
-        } else {
-            SPARSE_HEAD as u32
-        };
-        self.captured += head;
-        let rest = length - head;
-        Copy {
-            address,
-            head,
-            tail: if rest < TAIL as u32 {
-                rest
-            } else {
-                TAIL as u32
-            },
-        }
-    }
-
-    /// See [`report_piece`], which is this.
-    #[inline(always)]
-    fn report_piece(&mut self, record: &Transfer, length: u32, address: u64, flags: u32) {
-        let copy = if flags == 0 {
-            self.policy(length, address)
-        } else {
-            Copy {
-                address,
-                head: 0,
-                tail: 0,
-            }
-        };
-        let direction = usize::from(record.direction & 1);
-        let position = self.next[direction];
-        self.next[direction] = position + u64::from(length);
-        let left = self.under_way[direction].left.wrapping_sub(length);
-        self.under_way[direction].left = left;
-        let record = Transfer {
-            length,
-            position,
-            flags: flags as u16 | if left == 0 { LAST_PIECE } else { 0 },
-            ..*record
-        };
-        if !emit::transfer(&record, &copy) {
-            maps::count(if left == 0 {
-                Counter::TransfersRingFull
-            } else {
-                Counter::RecordsRingFull
-            });
-        }
-    }
-
-    /// The next `length` bytes.
-    #[inline(always)]
-    fn piece(&mut self, record: &Transfer, length: u32, address: u64) {
-        report_piece(self, record, length, address, 0);
-    }
-
-    /// The rest of the transfer, whose bytes can't be had.
-    #[inline(always)]
-    fn unseen(&mut self, record: &Transfer) {
-        maps::count(Counter::TransfersUnseen);
-        let rest = self.under_way[usize::from(record.direction & 1)].left;
-        report_piece(self, record, rest, 0, UNSEEN.into());
-    }
-
     /// Reports that a direction, or all, is over; once.
     #[inline(always)]
     pub fn report_end(&mut self, what: u8, at_ns: u64) {
@@ -423,10 +284,13 @@ impl Socket {
     }
 
     /// Whether the start of the send that begins is of interest: that of the first send after bytes
-    /// came in. Those that follow it belong to the same message, or begin where the last one ended.
+    /// came in. Those that follow it belong to the same message, or begin where the last one ended; but
+    /// where many messages share a connection, any send may be the begin of one.
     #[inline(always)]
     pub fn wants_start(&self) -> bool {
-        self.is_wanted() && self.send_start_ns == 0 && (self.turn == RECEIVED || self.next[1] == 0)
+        self.is_wanted()
+            && self.send_start_ns == 0
+            && (self.turn == RECEIVED || self.next[1] == 0 || self.framing != 0)
     }
 
     /// Bytes became readable.
@@ -459,71 +323,4 @@ extern "C" fn report_transfer(socket: *mut Socket, moved: *const Moved) -> u32 {
     };
     socket.transferred_here(socket.sk as *const u8, moved);
     0
-}
-
-/// Reports the next `length` bytes of a transfer, of which is copied what the policy says, unless
-/// `flags` say [`UNSEEN`]; counts what finds no room. The return value means nothing.
-///
-/// Global for the same reason.
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn report_piece(
-    socket: *mut Socket,
-    record: *const Transfer,
-    length: u32,
-    address: u64,
-    flags: u32,
-) -> u32 {
-    // SAFETY: the callers pass references; the verifier wants to see null excluded.
-    let (Some(socket), Some(record)) = (unsafe { socket.as_mut() }, unsafe { record.as_ref() })
-    else {
-        return 0;
-    };
-    socket.report_piece(record, length, address, flags);
-    0
-}
-
-/// Iovecs that were read from the process.
-type Batch = [[u64; 2]; IOVEC_BATCH];
-
-/// The verifier wants the room for a batch initialised. Store by store: as a value it would be a call
-/// that does so byte by byte.
-#[inline(always)]
-fn zeroed(room: &mut MaybeUninit<Batch>) -> &mut Batch {
-    let words = room.as_mut_ptr().cast::<u64>();
-    let mut i = 0;
-    while i < IOVEC_BATCH * 2 {
-        // SAFETY: within the batch.
-        unsafe { words.add(i).write_volatile(0) };
-        i += 1;
-    }
-    // SAFETY: all of it is written.
-    unsafe { room.assume_init_mut() }
-}
-
-/// Reads iovecs `from` and following, as many as fit and exist, into `batch`.
-#[inline(always)]
-fn read_iovecs(batch: &mut Batch, under_way: &UnderWay, from: u32) -> bool {
-    let compat = under_way.compat != 0;
-    let entry: u64 = if compat { 8 } else { 16 };
-    let many = emit::bounded(under_way.count - u64::from(from), IOVEC_BATCH);
-    let source = (under_way.address + u64::from(from) * entry) as usize as *const _;
-    // SAFETY: at most the size of `batch` is written to it.
-    let failed =
-        unsafe { bpf_probe_read_user(batch.as_mut_ptr().cast(), many * entry as u32, source) != 0 };
-    if failed {
-        return false;
-    }
-    if compat {
-        // In place from the last on: an entry of two u32 becomes one of two u64.
-        let small = batch.as_ptr().cast::<[u32; 2]>();
-        let mut i = IOVEC_BATCH;
-        while i > 0 {
-            i -= 1;
-            // SAFETY: entry i of 8 bytes lies within the batch, before or at entry i of 16.
-            let [address, length] = unsafe { small.add(i).read_volatile() };
-            batch[i] = [u64::from(address), u64::from(length)];
-        }
-    }
-    true
 }

@@ -102,6 +102,8 @@ pub struct KernelCounters {
     pub sockets_ignored: u64,
     /// Their transfers since.
     pub transfers_ignored: u64,
+    /// How often it was lost where a framed connection's frames begin; see [`Probes::frame`].
+    pub frames_lost: u64,
 }
 
 /// The attached programs.
@@ -261,6 +263,7 @@ impl Probes {
             transfers_unseen: count(Counter::TransfersUnseen),
             sockets_ignored: count(Counter::SocketsIgnored),
             transfers_ignored: count(Counter::TransfersIgnored),
+            frames_lost: count(Counter::FramesLost),
         }
     }
 }

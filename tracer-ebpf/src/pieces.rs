@@ -1,0 +1,256 @@
+//! A transfer cut into pieces, a record each: one per buffer of the call, or where a connection is cut
+//! into [`frames`](crate::frames), one per run of bytes worth copying. What is copied of a piece.
+//!
+//! The policy: of each turn of a direction (it turns when bytes begin to flow the other way) the first
+//! `HEAD_LIMIT` bytes are copied whole, past them the first and last bytes of each transfer. So a head
+//! of up to that size is whole however it is split, and a body costs next to nothing.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use tracer_ebpf::abi::{Counter, HEAD_LIMIT, LAST_PIECE, SPARSE_HEAD, TAIL, Transfer, UNSEEN};
+
+use crate::emit::{self, Copy};
+use crate::frames::report_frames;
+use crate::maps;
+use crate::task::Buffers;
+use crate::transfer::Socket;
+
+/// A transfer that is being reported. It is kept in the socket because there the verifier tracks no
+/// values, and so has to walk each round of the loop over its buffers once only.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct UnderWay {
+    /// The iovec array.
+    pub address: u64,
+    /// Its length.
+    pub count: u64,
+    /// The caller is a 32-bit program.
+    pub compat: u32,
+    /// Bytes not reported yet.
+    pub left: u32,
+}
+
+/// Buffers of one system call that are reported one by one; the bytes of the rest are one unseen
+/// piece. Servers write a head and a body in 2 to 8; the verifier walks this loop.
+const MOST_IOVECS: u32 = 32;
+/// Iovecs read from the process at once: few, since the room for them is zeroed for each transfer.
+const IOVEC_BATCH: usize = 4;
+
+impl Socket {
+    /// The whole of a transfer of `length` bytes, which are in `buffers`; `record` is what all its
+    /// pieces have in common.
+    #[inline(always)]
+    pub fn report_buffers(&mut self, record: &Transfer, length: u32, buffers: Buffers) {
+        let under_way = &mut self.under_way[usize::from(record.direction & 1)];
+        under_way.left = length;
+        match buffers.shape {
+            // Without a call: the usual case.
+            Buffers::ONE => self.report_piece(record, length, buffers.address, 0),
+            Buffers::VECTOR => {
+                under_way.address = buffers.address;
+                under_way.count = buffers.count;
+                under_way.compat = buffers.compat;
+                report_vector(self, record);
+            }
+            _ => self.unseen(record),
+        }
+    }
+
+    /// One piece per iovec.
+    #[inline(always)]
+    fn vector(&mut self, record: &Transfer) {
+        let direction = usize::from(record.direction & 1);
+        let mut room = MaybeUninit::uninit();
+        let batch = zeroed(&mut room);
+        let mut i = 0;
+        while i < MOST_IOVECS && u64::from(i) < self.under_way[direction].count {
+            let slot = i as usize % IOVEC_BATCH;
+            if slot == 0 && !read_iovecs(batch, &self.under_way[direction], i) {
+                break;
+            }
+            let [address, length] = batch[slot];
+            let left = self.under_way[direction].left;
+            let length = if length < u64::from(left) {
+                length as u32
+            } else {
+                left
+            };
+            if length > 0 {
+                report_piece(self, record, length, address, 0);
+            }
+            if self.under_way[direction].left == 0 {
+                return;
+            }
+            i += 1;
+        }
+        self.unseen(record);
+    }
+
+    /// The rest of the transfer, whose bytes can't be had.
+    #[inline(always)]
+    fn unseen(&mut self, record: &Transfer) {
+        maps::count(Counter::TransfersUnseen);
+        let rest = self.under_way[usize::from(record.direction & 1)].left;
+        report_piece(self, record, rest, 0, UNSEEN.into());
+    }
+
+    /// See [`report_piece`], which is this.
+    #[inline(always)]
+    fn report_piece(&mut self, record: &Transfer, length: u32, address: u64, flags: u32) {
+        let direction = usize::from(record.direction & 1);
+        let (mut length, mut address) = (length, address);
+        // At position 0 it may turn out to be.
+        if self.framing != 0 || self.next[direction] == 0 {
+            if flags == 0 {
+                let done = report_frames(self, record, length, address);
+                if done >= length {
+                    return;
+                }
+                length -= done;
+                address += u64::from(done);
+            } else if self.framing != 0 {
+                self.frames[direction].hidden(length);
+            }
+        }
+        let copy = if flags == 0 {
+            self.policy(length, address)
+        } else {
+            Copy {
+                address,
+                head: 0,
+                tail: 0,
+            }
+        };
+        let (position, last) = self.advance(direction, length);
+        let record = Transfer {
+            length,
+            position,
+            flags: flags as u16 | last,
+            ..*record
+        };
+        if !emit::transfer(&record, &copy) {
+            emit::count_lost(last);
+        }
+    }
+
+    /// What to copy of the next `length` bytes, which begin at `address`.
+    #[inline(always)]
+    fn policy(&mut self, length: u32, address: u64) -> Copy {
+        let whole = (HEAD_LIMIT as u32).saturating_sub(self.captured);
+        let head = if length <= whole {
+            length
+        } else if whole > SPARSE_HEAD as u32 {
+            whole
+        } else if length < SPARSE_HEAD as u32 {
+            length
+        } else {
+            SPARSE_HEAD as u32
+        };
+        self.captured += head;
+        let rest = length - head;
+        Copy {
+            address,
+            head,
+            tail: if rest < TAIL as u32 {
+                rest
+            } else {
+                TAIL as u32
+            },
+        }
+    }
+
+    /// Goes on by a piece: its position, and [`LAST_PIECE`] if it is the transfer's last.
+    #[inline(always)]
+    pub fn advance(&mut self, direction: usize, length: u32) -> (u64, u16) {
+        let position = self.next[direction];
+        self.next[direction] = position + u64::from(length);
+        let left = self.under_way[direction].left.wrapping_sub(length);
+        self.under_way[direction].left = left;
+        (position, if left == 0 { LAST_PIECE } else { 0 })
+    }
+}
+
+/// Reports a transfer whose buffers are iovecs, which stand in [`Socket::under_way`]. The return value
+/// means nothing.
+///
+/// A function of its own, and global, since the verifier checks such a one by itself and once, not
+/// again on each path, in each round of a loop and in each place that calls it.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn report_vector(socket: *mut Socket, record: *const Transfer) -> u32 {
+    // SAFETY: the callers pass references; the verifier wants to see null excluded.
+    let (Some(socket), Some(record)) = (unsafe { socket.as_mut() }, unsafe { record.as_ref() })
+    else {
+        return 0;
+    };
+    socket.vector(record);
+    0
+}
+
+/// Reports the next `length` bytes of a transfer, of which is copied what the policy says, unless
+/// `flags` say [`UNSEEN`]; counts what finds no room. The return value means nothing.
+///
+/// Global for the same reason.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn report_piece(
+    socket: *mut Socket,
+    record: *const Transfer,
+    length: u32,
+    address: u64,
+    flags: u32,
+) -> u32 {
+    // SAFETY: as above.
+    let (Some(socket), Some(record)) = (unsafe { socket.as_mut() }, unsafe { record.as_ref() })
+    else {
+        return 0;
+    };
+    socket.report_piece(record, length, address, flags);
+    0
+}
+
+/// Iovecs that were read from the process.
+type Batch = [[u64; 2]; IOVEC_BATCH];
+
+/// The verifier wants the room for a batch initialised. Store by store: as a value it would be a call
+/// that does so byte by byte.
+#[inline(always)]
+fn zeroed(room: &mut MaybeUninit<Batch>) -> &mut Batch {
+    let words = room.as_mut_ptr().cast::<u64>();
+    let mut i = 0;
+    while i < IOVEC_BATCH * 2 {
+        // SAFETY: within the batch.
+        unsafe { words.add(i).write_volatile(0) };
+        i += 1;
+    }
+    // SAFETY: all of it is written.
+    unsafe { room.assume_init_mut() }
+}
+
+/// Reads iovecs `from` and following, as many as fit and exist, into `batch`.
+#[inline(always)]
+fn read_iovecs(batch: &mut Batch, under_way: &UnderWay, from: u32) -> bool {
+    let compat = under_way.compat != 0;
+    let entry: u64 = if compat { 8 } else { 16 };
+    let many = emit::bounded(under_way.count - u64::from(from), IOVEC_BATCH);
+    let source = (under_way.address + u64::from(from) * entry) as usize as *const _;
+    // SAFETY: at most the size of `batch` is written to it.
+    let failed =
+        unsafe { bpf_probe_read_user(batch.as_mut_ptr().cast(), many * entry as u32, source) != 0 };
+    if failed {
+        return false;
+    }
+    if compat {
+        // In place from the last on: an entry of two u32 becomes one of two u64.
+        let small = batch.as_ptr().cast::<[u32; 2]>();
+        let mut i = IOVEC_BATCH;
+        while i > 0 {
+            i -= 1;
+            // SAFETY: entry i of 8 bytes lies within the batch, before or at entry i of 16.
+            let [address, length] = unsafe { small.add(i).read_volatile() };
+            batch[i] = [u64::from(address), u64::from(length)];
+        }
+    }
+    true
+}
