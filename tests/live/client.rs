@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-use tests::agent::Agent;
+use tests::agent::{Agent, Family};
+use tests::check;
 use tests::load::{self, Exchange, get};
 use tests::process::Process;
 use tests::servers::{self, Kind, Server};
@@ -12,7 +13,6 @@ use tests::witness::{Seen, Witness};
 
 use crate::Test;
 use crate::common::{Traced, listening_peer};
-use tests::agent::Family;
 
 /// The tests of this module.
 pub fn tests() -> Vec<(&'static str, Test)> {
@@ -179,7 +179,7 @@ fn differences(span: &Span, seen: &Seen, url: &str) -> Vec<String> {
     if !span.events.is_sorted_by_key(|(_, time)| time) {
         wrong.push("events are not in time order".into());
     }
-    if !(span.start <= seen.at && seen.at <= span.end) {
+    if !(span.start <= seen.at + check::CLOCK && seen.at <= span.end + check::CLOCK) {
         wrong.push(format!(
             "{} is not within {}..{}",
             seen.at, span.start, span.end
