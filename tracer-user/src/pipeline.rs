@@ -114,10 +114,12 @@ impl Pipeline {
             asked: Arc::default(),
             waker: probes.waker(),
         };
+        let mut tracker = Tracker::new(boot_to_unix());
+        tracker.keep_messages(exporter.messages_wanted());
         Pipeline {
             probes,
             targets,
-            tracker: Tracker::new(boot_to_unix()),
+            tracker,
             outlet: Outlet {
                 exporter,
                 resource,
@@ -192,8 +194,12 @@ impl Pipeline {
                 log::warn!("cannot trace process {pid}: {error}");
             }
         }
-        // The kernel side has no walker of frames yet: it copies as on any connection.
-        self.outlet.framed.clear();
+        for (connection, framing) in self.outlet.framed.drain(..) {
+            // The kernel goes on copying as if it were HTTP/1: heads within large transfers are missed.
+            if let Err(error) = self.probes.frame(connection, framing) {
+                log::debug!("cannot have the frames of a connection walked: {error}");
+            }
+        }
         for connection in self.outlet.ignored.drain(..) {
             // The kernel goes on copying what nobody reads: slower, not wrong.
             if let Err(error) = self.probes.ignore(connection) {

@@ -158,6 +158,12 @@ impl Exporter {
         })
     }
 
+    /// How many messages of an exchange's stream a span has room for, see
+    /// [`crate::span::Tracker::keep_messages`].
+    pub fn messages_wanted(&self) -> usize {
+        semconv::messages_wanted(self.options.level, self.limits.events)
+    }
+
     /// Takes a span: encodes it into its batch, prints it. Never waits.
     pub fn span(&mut self, span: &Span) {
         self.made += 1;

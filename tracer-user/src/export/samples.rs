@@ -1,5 +1,7 @@
 //! Spans for tests, spelled out.
 
+pub(crate) mod rpc;
+
 use std::sync::Arc;
 
 use proptest::prelude::{Just, Strategy, prop, prop_compose, prop_oneof};
@@ -165,8 +167,9 @@ prop_compose! {
         trace_state in "[a-z=,]{0,300}",
         sampled in proptest::prelude::any::<bool>(),
         instants in prop::array::uniform8(instant()),
-        request in prop::option::of(head(true)),
-        response in prop::option::of(head(false)),
+        request in prop::option::of(prop_oneof![head(true).prop_map(Head::into), rpc::any_head(true)]),
+        response in prop::option::of(prop_oneof![head(false).prop_map(Head::into), rpc::any_head(false)]),
+        streamed in prop::option::of(rpc::any_streamed()),
         sizes in prop::option::of((proptest::prelude::any::<u64>(), prop::option::of(proptest::prelude::any::<u64>()))),
         incomplete in prop::option::of(prop::sample::select(Incomplete::ALL.to_vec())),
         addressed in proptest::prelude::any::<bool>(),
@@ -182,8 +185,9 @@ prop_compose! {
             instants: Instants {
                 connect_start, connect_end, arrived, read_start, header_read, body_read, write_start, write_finish,
             },
-            request: request.map(Head::into),
-            response: response.map(Head::into),
+            request,
+            response,
+            streamed,
             request_sizes: sizes.map(|(wire, body)| Sizes { wire, body }),
             response_sizes: sizes.map(|(wire, body)| Sizes { wire, body }),
             incomplete,

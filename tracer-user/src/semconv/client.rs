@@ -2,8 +2,7 @@
 
 use super::text::{Short, of_url};
 use super::url::{Authority, Target, redacted};
-use super::{AttributeSink, Options, http, name};
-use crate::protocol::http::Head;
+use super::{AttributeSink, Options, http, name, network};
 use crate::span::Span;
 
 /// `http` without a port means it (RFC 9110, section 4.2.1).
@@ -12,17 +11,18 @@ const DEFAULT_PORT: u16 = 80;
 pub(super) fn attributes(span: &Span, options: &Options, sink: &mut impl AttributeSink) {
     let peer = span.addresses.map(|addresses| addresses.remote);
     let Some(head) = span.http_request() else {
-        if let Some(peer) = peer {
-            sink.text("server.address", &[Short::address(peer.ip()).as_str()]);
-            sink.int("server.port", peer.port().into());
-        }
-        return;
+        return network::called(span, None, sink);
     };
     http::method(head, options, sink);
+    if head.target().is_empty() {
+        // HPACK's memory hides it: no URL rather than a wrong one.
+        return network::called(span, http::host(head), sink);
+    }
     let target = Target::parse(head.method(), head.target());
-    let asked = target.authority.or_else(|| host(head));
+    let asked = target.authority.or_else(|| http::host(head));
     let asked = asked.and_then(Authority::parse);
-    let scheme = of_url(target.scheme.unwrap_or(b"http"));
+    let scheme = target.scheme.or_else(|| head.field(":scheme"));
+    let scheme = of_url(scheme.unwrap_or(b"http"));
     // RFC 9112, section 3.3: how a target stands for a URL.
     let path = match target.path {
         b"*" => "".into(),
@@ -80,8 +80,4 @@ pub(super) fn attributes(span: &Span, options: &Options, sink: &mut impl Attribu
         sink.text("server.address", &[address.as_str()]);
         sink.int("server.port", peer.port().into());
     }
-}
-
-fn host(head: &Head) -> Option<&[u8]> {
-    head.field("host")
 }

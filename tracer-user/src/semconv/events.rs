@@ -1,10 +1,12 @@
 //! Stage durations and stage events: what a span's instants come to.
 //!
-//! The names are those that frameworks' own tracers use for the same moments. An instant that is not
+//! The names are those that frameworks' own tracers use for the same moments: Hertz' for HTTP, Kitex'
+//! for RPC, and Kitex' for streams where more than one message goes one way. An instant that is not
 //! known makes no event, and a stage with one end not known makes no duration.
 
-use super::Level;
-use crate::span::{Instants, Kind, Span};
+use super::{Level, System, thrift};
+use crate::protocol::{Head, Incomplete, Side};
+use crate::span::{Instants, Kind, Span, StreamMessage, Streamed};
 
 /// How long a stage of an exchange took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,12 +69,40 @@ fn earlier(end: u64, next: u64) -> u64 {
     }
 }
 
-/// Tells every event of the span with its time, in time order.
-pub fn events(span: &Span, level: Level, each: impl FnMut(&'static str, u64)) {
-    match span.kind {
-        Kind::Server => tell(server(&span.instants), level, each),
-        Kind::Client => tell(client(span), level, each),
+/// An event of a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpanEvent<'a> {
+    /// Its name.
+    pub name: &'static str,
+    /// When. Unix ns.
+    pub at: u64,
+    /// The message of a stream that it is of.
+    pub message: Option<&'a StreamMessage>,
+}
+
+/// Events of a stream beside its messages: so much room is left for them, that its finish is told
+/// however many messages there were.
+const BESIDE_MESSAGES: usize = 5;
+
+/// How many messages of a stream are worth keeping for a span that may hold so many events.
+pub fn messages_wanted(level: Level, most_events: usize) -> usize {
+    match level {
+        Level::Disabled | Level::Base => 0,
+        Level::Detailed => most_events.saturating_sub(BESIDE_MESSAGES),
     }
+}
+
+/// Tells every event of the span, in time order. Returns how many more there were, that are not kept.
+pub fn events<'a>(span: &'a Span, level: Level, each: impl FnMut(SpanEvent<'a>)) -> u64 {
+    let system = System::of(span);
+    match (system, span.kind) {
+        (System::Http, Kind::Server) => tell(http_server(&span.instants), level, each),
+        (System::Http, Kind::Client) => tell(http_client(span), level, each),
+        _ if is_stream(span) => return stream(span, level, each),
+        (_, Kind::Server) => tell(rpc_server(span), level, each),
+        (_, Kind::Client) => tell(rpc_client(span), level, each),
+    }
+    0
 }
 
 /// An event's name and time; 0 = not known.
@@ -80,14 +110,18 @@ type Event = (&'static str, u64);
 
 /// Tells those of a span's list that are known and wanted. The first and the last are its start and
 /// finish.
-fn tell<const N: usize>(
+fn tell<'a, const N: usize>(
     mut list: [Event; N],
     level: Level,
-    mut each: impl FnMut(&'static str, u64),
+    mut each: impl FnMut(SpanEvent<'a>),
 ) {
     let mut known = |(name, at): Event| {
         if at != 0 {
-            each(name, at);
+            each(SpanEvent {
+                name,
+                at,
+                message: None,
+            });
         }
     };
     match level {
@@ -101,7 +135,7 @@ fn tell<const N: usize>(
     }
 }
 
-fn server(i: &Instants) -> [Event; 10] {
+fn http_server(i: &Instants) -> [Event; 10] {
     let (handle_start, handle_finish) = pair(i.body_read, i.write_start);
     [
         ("http_start", i.read_start),
@@ -117,7 +151,7 @@ fn server(i: &Instants) -> [Event; 10] {
     ]
 }
 
-fn client(span: &Span) -> [Event; 12] {
+fn http_client(span: &Span) -> [Event; 12] {
     let i = &span.instants;
     let (wait_start, wait_finish) = pair(i.write_finish, i.read_start);
     [
@@ -134,6 +168,107 @@ fn client(span: &Span) -> [Event; 12] {
         ("read_body_finish", i.body_read),
         ("http_finish", i.body_read),
     ]
+}
+
+fn rpc_server(span: &Span) -> [Event; 8] {
+    let i = &span.instants;
+    let (handle_start, handle_finish) = pair(i.body_read, i.write_start);
+    [
+        ("rpc_start", i.read_start),
+        ("read_start", i.read_start),
+        ("read_finish", i.body_read),
+        ("server_handle_start", handle_start),
+        ("server_handle_finish", handle_finish),
+        ("write_start", i.write_start),
+        ("write_finish", i.write_finish),
+        ("rpc_finish", finish(span)),
+    ]
+}
+
+fn rpc_client(span: &Span) -> [Event; 10] {
+    let i = &span.instants;
+    let (wait_start, wait_finish) = pair(i.write_finish, i.read_start);
+    [
+        ("rpc_start", span.start_ns),
+        ("client_conn_start", i.connect_start),
+        ("client_conn_finish", i.connect_end),
+        ("write_start", i.write_start),
+        ("write_finish", i.write_finish),
+        ("wait_read_start", wait_start),
+        ("wait_read_finish", wait_finish),
+        ("read_start", i.read_start),
+        ("read_finish", i.body_read),
+        ("rpc_finish", finish(span)),
+    ]
+}
+
+/// When a call was over: with its answer, with the question that wants none, or as its stream was
+/// given up. Not known where it was cut off otherwise.
+fn finish(span: &Span) -> u64 {
+    let answered = match span.kind {
+        Kind::Server => span.instants.write_finish,
+        Kind::Client => span.instants.body_read,
+    };
+    match span.incomplete {
+        _ if answered != 0 => answered,
+        None | Some(Incomplete::StreamReset) => span.end_ns,
+        Some(_) => 0,
+    }
+}
+
+/// Whether messages went to and fro: more than one of a side, or a protocol for streams only.
+fn is_stream(span: &Span) -> bool {
+    let of_many = |streamed: &Streamed| streamed.requests > 1 || streamed.responses > 1;
+    let head = span.request.as_ref().or(span.response.as_ref());
+    span.streamed.as_deref().is_some_and(of_many)
+        || head.and_then(Head::rpc).is_some_and(thrift::is_stream)
+}
+
+fn stream<'a>(span: &'a Span, level: Level, mut each: impl FnMut(SpanEvent<'a>)) -> u64 {
+    let i = &span.instants;
+    let of = |(name, at): Event| SpanEvent {
+        name,
+        at,
+        message: None,
+    };
+    let (start, receives) = match span.kind {
+        Kind::Server => (i.read_start, Side::Request),
+        Kind::Client => (span.start_ns, Side::Response),
+    };
+    let ends = [("stream_start", start), ("stream_finish", finish(span))].map(of);
+    let streamed = match level {
+        Level::Disabled => return 0,
+        Level::Base => {
+            ends.into_iter()
+                .filter(|event| event.at != 0)
+                .for_each(each);
+            return 0;
+        }
+        Level::Detailed => span.streamed.as_deref(),
+    };
+    let messages = streamed.map_or(&[][..], |streamed| &streamed.messages);
+    let mut list = Vec::with_capacity(messages.len() + BESIDE_MESSAGES);
+    let begin = [
+        ("client_conn_start", i.connect_start),
+        ("client_conn_finish", i.connect_end),
+        ("stream_recv_header", i.header_read),
+    ];
+    list.push(ends[0]);
+    list.extend(begin.map(of));
+    list.extend(messages.iter().map(|message| SpanEvent {
+        name: match message.side == receives {
+            true => "stream_recv",
+            false => "stream_send",
+        },
+        at: message.at_ns,
+        message: Some(message),
+    }));
+    list.push(ends[1]);
+    list.retain(|event| event.at != 0);
+    // As in `tell`; the two sides' messages were seen on two processors.
+    list.sort_by_key(|event| event.at);
+    list.into_iter().for_each(&mut each);
+    streamed.map_or(0, |streamed| streamed.not_kept)
 }
 
 /// What lies between the end of one message and the begin of its answer: nothing, if the answer

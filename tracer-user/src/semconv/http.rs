@@ -1,9 +1,9 @@
 //! What HTTP spans of both kinds have in common.
 
 use super::text::{Short, of_header};
-use super::{AttributeSink, CapturedHeader, Options, name};
+use super::{AttributeSink, CapturedHeader, Options, int, name, network};
 use crate::protocol::http::{Head, Version};
-use crate::protocol::{Incomplete, Sizes};
+use crate::protocol::{Incomplete, Side, Sizes};
 use crate::span::{Kind, Span};
 
 /// Name of a span whose method is not known, or not a known one.
@@ -38,7 +38,11 @@ fn known_method<'a>(method: &'a [u8], options: &Options) -> Option<&'a str> {
     known.then_some(method)
 }
 
+/// Nothing where HPACK's memory hides it.
 pub(super) fn method(head: &Head, options: &Options, sink: &mut impl AttributeSink) {
+    if head.method().is_empty() {
+        return;
+    }
     match known_method(head.method(), options) {
         Some(method) => sink.text(name::METHOD, &[method]),
         None => {
@@ -48,6 +52,32 @@ pub(super) fn method(head: &Head, options: &Options, sink: &mut impl AttributeSi
     }
 }
 
+/// The host that was asked for. HTTP/2's own field stands first (RFC 9113, section 8.3.1).
+pub(super) fn host(head: &Head) -> Option<&[u8]> {
+    head.field(":authority").or_else(|| head.field("host"))
+}
+
+/// RFC 9113, section 7.
+const RESETS: [&str; 14] = [
+    "NO_ERROR",
+    "PROTOCOL_ERROR",
+    "INTERNAL_ERROR",
+    "FLOW_CONTROL_ERROR",
+    "SETTINGS_TIMEOUT",
+    "STREAM_CLOSED",
+    "FRAME_SIZE_ERROR",
+    "REFUSED_STREAM",
+    "CANCEL",
+    "COMPRESSION_ERROR",
+    "CONNECT_ERROR",
+    "ENHANCE_YOUR_CALM",
+    "INADEQUATE_SECURITY",
+    "HTTP_1_1_REQUIRED",
+];
+
+/// Of these, what says that the one who gave up needs the answer no more.
+const NEEDED_NO_MORE: [u32; 2] = [0x0, 0x8];
+
 /// Why an exchange failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
@@ -56,6 +86,9 @@ pub(super) enum Failure {
     /// The connection ended before the response did. An error of a server, too: whoever closed it,
     /// what was asked for was not answered, and no status tells so.
     ConnectionClosed,
+    /// The stream was reset before the response ended; with its code, if that is known. No error of a
+    /// server whose client just changed its mind.
+    Reset(Option<u32>),
 }
 
 pub(super) fn failure(span: &Span) -> Option<Failure> {
@@ -70,20 +103,23 @@ pub(super) fn failure(span: &Span) -> Option<Failure> {
     }
     // A response that is whole answers also a request that was cut short.
     let cut = span.response.is_none() || span.response_sizes.is_none();
-    (cut && span.incomplete == Some(Incomplete::ConnectionClosed))
-        .then_some(Failure::ConnectionClosed)
+    match span.incomplete.filter(|_| cut)? {
+        Incomplete::ConnectionClosed => Some(Failure::ConnectionClosed),
+        Incomplete::StreamReset => {
+            let reset = span.streamed.as_ref().and_then(|streamed| streamed.reset);
+            let unneeded = span.kind == Kind::Server
+                && reset.is_some_and(|reset| {
+                    reset.side == Side::Request && NEEDED_NO_MORE.contains(&reset.code)
+                });
+            (!unneeded).then_some(Failure::Reset(reset.map(|reset| reset.code)))
+        }
+        _ => None,
+    }
 }
 
 /// The attributes that do not depend on the kind.
 pub(super) fn common(span: &Span, options: &Options, sink: &mut impl AttributeSink) {
-    match span.addresses {
-        Some(addresses) => {
-            let peer = Short::address(addresses.remote.ip());
-            sink.text("network.peer.address", &[peer.as_str()]);
-            sink.int("network.peer.port", addresses.remote.port().into());
-        }
-        None => sink.text("network.transport", &["unix"]),
-    }
+    network::peer(span, sink);
     if let Some(head) = span.http_request().or(span.http_response()) {
         let version = match head.version() {
             Version::Http10 => "1.0",
@@ -105,6 +141,13 @@ pub(super) fn common(span: &Span, options: &Options, sink: &mut impl AttributeSi
         Some(Failure::ConnectionClosed) => {
             sink.text(name::ERROR_TYPE, &[Incomplete::ConnectionClosed.as_str()]);
         }
+        Some(Failure::Reset(code)) => {
+            let name = code.and_then(|code| RESETS.get(code as usize));
+            sink.text(
+                name::ERROR_TYPE,
+                &[name.unwrap_or(&Incomplete::StreamReset.as_str())],
+            );
+        }
         None => {}
     }
     sizes(
@@ -118,8 +161,8 @@ pub(super) fn common(span: &Span, options: &Options, sink: &mut impl AttributeSi
         sink,
     );
     for header in &options.captured {
-        captured(span.http_request(), header, &header.request, sink);
-        captured(span.http_response(), header, &header.response, sink);
+        captured(&[span.http_request()], header, &header.http.request, sink);
+        captured(&[span.http_response()], header, &header.http.response, sink);
     }
 }
 
@@ -131,20 +174,15 @@ fn sizes(sizes: Option<Sizes>, [whole, body]: [&str; 2], sink: &mut impl Attribu
     }
 }
 
-/// OTLP's whole numbers are signed.
-fn int(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-fn captured(
-    head: Option<&Head>,
+/// The values of a header in those heads.
+pub(super) fn captured(
+    heads: &[Option<&Head>],
     header: &CapturedHeader,
     name: &str,
     sink: &mut impl AttributeSink,
 ) {
-    let Some(head) = head else { return };
-    let values: Vec<_> = head
-        .fields()
+    let fields = heads.iter().flatten().flat_map(|head| head.fields());
+    let values: Vec<_> = fields
         .filter(|(name, _)| *name == header.name.as_bytes())
         .map(|(_, value)| of_header(value))
         .collect();

@@ -15,15 +15,23 @@
 mod client;
 mod events;
 mod forwarded;
+mod grpc;
 mod http;
+mod network;
+mod rpc;
 mod server;
 #[cfg(test)]
 mod tests;
 mod text;
+mod thrift;
 mod url;
 
-pub use events::{Stage, events, stages};
+pub use events::{SpanEvent, Stage, events, messages_wanted, stages};
 
+use std::borrow::Cow;
+
+use crate::protocol::Head;
+use crate::protocol::http::Version;
 use crate::span::{Kind, Span};
 
 /// The conventions that names and values follow, as `schema_url`.
@@ -37,6 +45,9 @@ pub mod name {
     pub const METHOD_ORIGINAL: &str = "http.request.method_original";
     pub const STATUS_CODE: &str = "http.response.status_code";
     pub const INCOMPLETE: &str = "tracer.incomplete";
+    pub const RPC_METHOD: &str = "rpc.method";
+    pub const RPC_STATUS_CODE: &str = "rpc.response.status_code";
+    pub const RPC_SYSTEM: &str = "rpc.system.name";
     pub const URL_FULL: &str = "url.full";
     pub const URL_PATH: &str = "url.path";
     pub const URL_QUERY: &str = "url.query";
@@ -69,6 +80,13 @@ pub struct Options {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CapturedHeader {
     name: String,
+    http: Captured,
+    rpc: Captured,
+}
+
+/// The attributes that a header's values go to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Captured {
     request: String,
     response: String,
 }
@@ -78,8 +96,14 @@ impl CapturedHeader {
     pub fn new(name: &str) -> Self {
         let name = name.to_ascii_lowercase();
         CapturedHeader {
-            request: format!("http.request.header.{name}"),
-            response: format!("http.response.header.{name}"),
+            http: Captured {
+                request: format!("http.request.header.{name}"),
+                response: format!("http.response.header.{name}"),
+            },
+            rpc: Captured {
+                request: format!("rpc.request.metadata.{name}"),
+                response: format!("rpc.response.metadata.{name}"),
+            },
             name,
         }
     }
@@ -97,23 +121,63 @@ pub trait AttributeSink {
     fn texts(&mut self, name: &str, values: &[&str]);
 }
 
-/// Names a span: low cardinality, so never a path.
-pub fn span_name<'a>(span: &'a Span, options: &Options) -> &'a str {
-    http::span_name(span, options)
+/// Whose conventions a span follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum System {
+    Http,
+    Grpc,
+    /// Thrift and Kitex Protobuf.
+    Thrift,
 }
 
-/// Whether the span's status is `Error`; otherwise it is left unset, never `Ok`.
-pub fn is_error(span: &Span) -> bool {
-    http::failure(span).is_some()
+impl System {
+    fn of(span: &Span) -> System {
+        match span.request.as_ref().or(span.response.as_ref()) {
+            Some(Head::Rpc(_)) => System::Thrift,
+            Some(Head::Http(head))
+                if head.version() == Version::Http2
+                    && grpc::is_call(span.http_request(), span.http_response()) =>
+            {
+                System::Grpc
+            }
+            Some(Head::Http(_)) | None => System::Http,
+        }
+    }
+}
+
+/// Names a span: low cardinality, so never a path.
+pub fn span_name<'a>(span: &'a Span, options: &Options) -> Cow<'a, str> {
+    match System::of(span) {
+        System::Http => http::span_name(span, options).into(),
+        System::Grpc => grpc::method(span).unwrap_or("grpc".into()),
+        System::Thrift => thrift::method(span).unwrap_or_else(|| thrift::system(span).into()),
+    }
+}
+
+/// Whether the span's status is `Error`, and then what is known of it in words, perhaps nothing.
+/// Otherwise it is left unset, never `Ok`.
+pub fn error(span: &Span) -> Option<Cow<'_, str>> {
+    let message = match System::of(span) {
+        System::Http => http::failure(span).map(|_| "".into()),
+        System::Grpc => grpc::error(span),
+        System::Thrift => thrift::error(span),
+    };
+    message.map(text::in_short)
 }
 
 /// Tells the sink every attribute of the span.
 pub fn attributes(span: &Span, options: &Options, sink: &mut impl AttributeSink) {
-    match span.kind {
-        Kind::Server => server::attributes(span, options, sink),
-        Kind::Client => client::attributes(span, options, sink),
+    match System::of(span) {
+        System::Http => {
+            match span.kind {
+                Kind::Server => server::attributes(span, options, sink),
+                Kind::Client => client::attributes(span, options, sink),
+            }
+            http::common(span, options, sink);
+        }
+        System::Grpc => grpc::attributes(span, options, sink),
+        System::Thrift => thrift::attributes(span, options, sink),
     }
-    http::common(span, options, sink);
     for stage in stages(span) {
         sink.double(stage.attribute, stage.ns as f64 / 1e9);
     }
@@ -126,4 +190,9 @@ pub fn attributes(span: &Span, options: &Options, sink: &mut impl AttributeSink)
     if let Some(reason) = span.incomplete {
         sink.text(name::INCOMPLETE, &[reason.as_str()]);
     }
+}
+
+/// OTLP's whole numbers are signed.
+pub(crate) fn int(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }

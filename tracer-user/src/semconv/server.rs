@@ -1,9 +1,9 @@
 //! What a server's span says of the request, as the server saw it.
 
 use super::forwarded::{self, Origin};
-use super::text::{Short, of_header, of_url};
-use super::url::{Authority, Target, redacted};
-use super::{AttributeSink, Options, http, name};
+use super::text::{of_header, of_url};
+use super::url::{Target, redacted};
+use super::{AttributeSink, Options, http, name, network};
 use crate::protocol::http::Head;
 use crate::span::Span;
 
@@ -13,20 +13,22 @@ pub(super) fn attributes(span: &Span, options: &Options, sink: &mut impl Attribu
     };
     http::method(head, options, sink);
     let target = Target::parse(head.method(), head.target());
-    sink.text(name::URL_PATH, &[&of_url(target.path)]);
+    if !head.target().is_empty() {
+        sink.text(name::URL_PATH, &[&of_url(target.path)]);
+    }
     if let Some(query) = target.query
         && !query.is_empty()
     {
         sink.text(name::URL_QUERY, &[&redacted(of_url(query))]);
     }
     let fields = Fields::of(head);
-    scheme(fields.origin.scheme.or(target.scheme), sink);
-    address(
-        span,
-        fields.origin.host.or(target.authority).or(fields.host),
+    scheme(
+        fields.origin.scheme.or(target.scheme).or(fields.scheme),
         sink,
     );
-    client(span, fields.origin.client, sink);
+    let asked = fields.origin.host.or(target.authority).or(fields.host);
+    network::served(span, asked, sink);
+    network::client(span, fields.origin.client, sink);
     if let Some(agent) = fields.user_agent {
         sink.text("user_agent.original", &[&of_header(agent)]);
     }
@@ -41,46 +43,27 @@ fn scheme(scheme: Option<&[u8]>, sink: &mut impl AttributeSink) {
     }
 }
 
-/// The host and port that were asked for; where no one names a host (HTTP/1.0), the own end.
-fn address(span: &Span, asked: Option<&[u8]>, sink: &mut impl AttributeSink) {
-    if let Some(authority) = asked.and_then(Authority::parse) {
-        sink.text("server.address", &[&of_header(authority.host)]);
-        if let Some(port) = authority.port {
-            sink.int("server.port", port.into());
-        }
-    } else if let Some(addresses) = span.addresses {
-        let own = Short::address(addresses.local.ip());
-        sink.text("server.address", &[own.as_str()]);
-        sink.int("server.port", addresses.local.port().into());
-    }
-}
-
-/// The client that proxies name, else the peer.
-fn client(span: &Span, named: Option<&[u8]>, sink: &mut impl AttributeSink) {
-    if let Some(named) = named {
-        sink.text("client.address", &[&of_header(named)]);
-    } else if let Some(addresses) = span.addresses {
-        let peer = Short::address(addresses.remote.ip());
-        sink.text("client.address", &[peer.as_str()]);
-    }
-}
-
 /// The fields that matter here, found in one pass; the first of each name counts.
 #[derive(Default)]
-struct Fields<'a> {
-    host: Option<&'a [u8]>,
-    user_agent: Option<&'a [u8]>,
-    origin: Origin<'a>,
+pub(super) struct Fields<'a> {
+    /// `:authority`, else `Host`.
+    pub host: Option<&'a [u8]>,
+    scheme: Option<&'a [u8]>,
+    pub user_agent: Option<&'a [u8]>,
+    pub origin: Origin<'a>,
 }
 
 impl<'a> Fields<'a> {
-    fn of(head: &'a Head) -> Self {
+    pub(super) fn of(head: &'a Head) -> Self {
         let mut fields = Fields::default();
         let mut forwarded = None;
+        let mut authority = None;
         let mut older = Origin::default();
         for (name, value) in head.fields() {
             match name {
                 b"host" => _ = fields.host.get_or_insert(value),
+                b":authority" => authority = Some(value),
+                b":scheme" => fields.scheme = Some(value),
                 b"user-agent" => _ = fields.user_agent.get_or_insert(value),
                 b"forwarded" => _ = forwarded.get_or_insert(value),
                 b"x-forwarded-for" if older.client.is_none() => {
@@ -99,6 +82,7 @@ impl<'a> Fields<'a> {
             fields.origin.forwarded(value);
         }
         fields.origin = fields.origin.or(older);
+        fields.host = authority.or(fields.host);
         fields
     }
 }

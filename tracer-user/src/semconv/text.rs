@@ -30,6 +30,18 @@ pub(super) fn of_header(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
+/// Most bytes of a status' description: the begin of a panic's stack is in it, as Kitex sends it.
+const LONGEST_DESCRIPTION: usize = 2048;
+
+/// The begin of a text that somebody wrote who has never seen it in a list of spans.
+pub(super) fn in_short(text: Cow<'_, str>) -> Cow<'_, str> {
+    if text.len() <= LONGEST_DESCRIPTION {
+        return text;
+    }
+    let end = text.floor_char_boundary(LONGEST_DESCRIPTION);
+    Cow::Owned(text[..end].to_owned())
+}
+
 /// Something short, written out without an allocation.
 pub(super) struct Short {
     bytes: [u8; Short::LONGEST],

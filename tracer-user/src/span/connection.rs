@@ -8,8 +8,8 @@
 use hashbrown::HashMap;
 use slab::Slab;
 
-use super::exchange::Open;
 use super::feed::Feed;
+use super::open::Open;
 use super::parent::On;
 use crate::event::{self, Addresses, ConnectionId};
 
@@ -44,21 +44,25 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Whether a byte that a client sent is the one that a server received, by their positions.
-    pub fn same_byte(client: &Ends, sent: u64, server: &Ends, received: u64) -> bool {
-        let (Some(one), Some(other)) = (client.addresses, server.addresses) else {
-            return false;
-        };
+    /// How far the byte that a client sent lies behind the one that a server received, by their
+    /// positions; 0: it is that byte. None: the two are not of one connection, or it is not known.
+    pub fn distance(client: &Ends, sent: u64, server: &Ends, received: u64) -> Option<i64> {
+        let (one, other) = (client.addresses?, server.addresses?);
         if one != mirrored(other) {
-            return false;
+            return None;
         }
         match (client.sequence, server.sequence) {
-            // TCP counts modulo 2^32, and so is the truncation meant.
+            // TCP counts modulo 2^32, and so are the truncations meant: two bytes that are open at
+            // once are not 2 GiB apart.
             (Some((_, first)), Some((other, _))) => {
-                first.wrapping_add(sent as u32) == other.wrapping_add(received as u32)
+                let sent = first.wrapping_add(sent as u32);
+                let received = other.wrapping_add(received as u32);
+                Some(i64::from(sent.wrapping_sub(received) as i32))
             }
-            (None, None) => client.whole && server.whole && sent == received,
-            _ => false,
+            (None, None) if client.whole && server.whole => {
+                Some(sent.wrapping_sub(received) as i64)
+            }
+            _ => None,
         }
     }
 }
@@ -90,6 +94,9 @@ pub struct Connection {
     pub ends: Ends,
     /// The other end, where that is traced too.
     pub peer: Option<Slot>,
+    /// What to add to the number of an exchange to get that of the peer's, going by the last two that
+    /// met: the ends may have been met at different moments, and each counts from there.
+    pub peer_numbers: u64,
     /// It was waited for in vain: it is not traced, or its records are lost.
     pub lonely: bool,
     /// `connect` began and was done; taken by the first exchange.
@@ -191,6 +198,7 @@ impl Table {
                 whole: false,
             },
             peer: None,
+            peer_numbers: 0,
             lonely: false,
             connect: None,
             described: false,

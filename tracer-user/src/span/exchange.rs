@@ -1,10 +1,9 @@
-//! What: one exchange while it runs, its two messages paired, and the queue of a connection's open ones.
+//! What: one exchange while it runs, its two messages paired.
 //!
 //! Messages are counted here, once each, from their first byte to their end or to what cut them off:
 //! `started = complete + sum(incomplete) + those still open`.
 
-use slab::Slab;
-
+use super::open::Links;
 use super::parent::Executor;
 use super::stage::Stamps;
 use super::streamed::Streamed;
@@ -167,8 +166,8 @@ pub struct Exchange {
     pub streamed: Option<Box<Streamed>>,
     /// Why part of it is not known.
     pub incomplete: Option<Incomplete>,
-    /// The one behind it on the same connection: [`Open`]'s.
-    pub next: Option<usize>,
+    /// Its neighbours among the open ones of its connection: [`super::open::Open`]'s.
+    pub links: Links,
 }
 
 impl Exchange {
@@ -194,73 +193,5 @@ impl Exchange {
     /// Enough is known for a span: a head tells what it was about.
     pub fn is_worth_a_span(&self) -> bool {
         self.request.head.is_some() || self.response.head.is_some()
-    }
-}
-
-/// A connection's open exchanges in the order of their requests: a chain through the slab that all
-/// connections share, so that an idle connection costs nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Open {
-    first: Option<usize>,
-    last: Option<usize>,
-    count: usize,
-}
-
-impl Open {
-    /// How many.
-    pub fn len(&self) -> usize {
-        self.count
-    }
-
-    /// The oldest.
-    pub fn first(&self) -> Option<usize> {
-        self.first
-    }
-
-    /// Puts one behind the others.
-    pub fn push(&mut self, exchanges: &mut Slab<Exchange>, exchange: Exchange) -> usize {
-        let key = exchanges.insert(exchange);
-        match self.last.and_then(|last| exchanges.get_mut(last)) {
-            Some(last) => last.next = Some(key),
-            None => self.first = Some(key),
-        }
-        self.last = Some(key);
-        self.count += 1;
-        key
-    }
-
-    /// The one of that number. Of pipelined ones the newest is being asked, the oldest answered.
-    pub fn find(&self, exchanges: &Slab<Exchange>, id: ExchangeId) -> Option<usize> {
-        let last = self.last?;
-        if exchanges.get(last)?.id == id {
-            return Some(last);
-        }
-        self.keys(exchanges)
-            .find(|&key| exchanges.get(key).is_some_and(|exchange| exchange.id == id))
-    }
-
-    /// All, oldest first.
-    pub fn keys<'a>(&self, exchanges: &'a Slab<Exchange>) -> impl Iterator<Item = usize> + use<'a> {
-        std::iter::successors(self.first, |&key| exchanges.get(key)?.next)
-    }
-
-    /// Takes out the one that [`Open::find`] found.
-    pub fn remove(&mut self, exchanges: &mut Slab<Exchange>, key: usize) -> Option<Exchange> {
-        let before = if self.first == Some(key) {
-            None
-        } else {
-            self.keys(exchanges)
-                .find(|&at| exchanges.get(at).is_some_and(|e| e.next == Some(key)))
-        };
-        let exchange = exchanges.try_remove(key)?;
-        match before.and_then(|before| exchanges.get_mut(before)) {
-            Some(before) => before.next = exchange.next,
-            None => self.first = exchange.next,
-        }
-        if self.last == Some(key) {
-            self.last = before;
-        }
-        self.count -= 1;
-        Some(exchange)
     }
 }

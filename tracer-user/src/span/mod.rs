@@ -7,7 +7,7 @@
 //!
 //! * `connection`: where; which connections there are, and which two are the ends of one.
 //! * `feed`: what flows through them ([`crate::stream`], [`crate::protocol`]).
-//! * `exchange`: which messages belong together.
+//! * `exchange`: which messages belong together; `open`: which exchanges are open.
 //! * `streamed`: what more than two heads a stream carries.
 //! * `stage`: when.
 //! * `trace`, `parent`, `peer`: which trace, who caused it, and the other end of it.
@@ -19,6 +19,7 @@ mod exchange;
 mod feed;
 mod finish;
 mod ids;
+mod open;
 mod parent;
 mod peer;
 mod stage;

@@ -1,14 +1,14 @@
 //! The other end: the two exchanges that are one, seen from two traced processes of this host.
 //!
 //! The ends of a connection are known by their mirrored addresses, the exchange by the place of its
-//! request's first byte ([`Ends::same_byte`]): no header is needed. Their heads are compared no
+//! request's first byte ([`Ends::distance`]): no header is needed. Their heads are compared no
 //! sooner than both are complete, since a head may carry the trace.
 //!
 //! The client sends before the server reads, but on another processor, so the server's record may
 //! come first. Then the server's exchange waits, and its span is held back if it is over meanwhile.
 //! A connection whose client never showed up is not waited for again.
 
-use super::connection::{Ends, Slot};
+use super::connection::{Connection, Ends, Slot};
 use super::exchange::Exchange;
 use super::tracker::{Host, Tracker};
 use super::{Kind, ParentSource};
@@ -40,37 +40,75 @@ impl Tracker {
         if ends.addresses.is_none() {
             return;
         }
-        let position = exchange.position;
+        let (kind, node, position) = (exchange.kind, exchange.node, exchange.position);
         let peer = connection.peer.and_then(|peer| self.table.get(peer));
-        let other = peer.and_then(|peer| {
-            peer.open.keys(&self.exchanges).find(|&other| {
-                let other = &self.exchanges[other];
-                other.kind != exchange.kind
-                    && other.request.head.is_some()
-                    && match exchange.kind {
-                        Kind::Server => {
-                            Ends::same_byte(&peer.ends, other.position, &ends, position)
-                        }
-                        Kind::Client => {
-                            Ends::same_byte(&ends, position, &peer.ends, other.position)
-                        }
-                    }
-            })
-        });
-        match (exchange.kind, other) {
+        // That the other end is traced is known from its first exchange on.
+        let may_come = match kind {
+            Kind::Server => exchange.opening && self.clients_seen,
+            Kind::Client => exchange.opening,
+        };
+        let may_come = (peer.is_some() || may_come) && !connection.lonely;
+        let numbers = connection.peer_numbers;
+        let other = peer.and_then(|peer| self.other_end(exchange, &ends, peer, numbers));
+        if let Some(other) = other {
+            let seen = self.exchanges[other].id.wrapping_sub(exchange.id);
+            if seen != numbers {
+                self.expect_numbers(slot, seen);
+            }
+        }
+        match (kind, other) {
             (Kind::Server, Some(client)) => self.belongs_to(key, client),
             (Kind::Client, Some(server)) => self.belongs_to(server, key),
-            (Kind::Server, None) => {
-                // That the other end is traced is known from its first exchange on.
-                let may_come = peer.is_some() || (exchange.opening && self.clients_seen);
-                if may_come && !connection.lonely {
-                    self.traces.await_parent(exchange.node, self.now + GRACE);
-                }
+            (Kind::Server, None) if may_come => {
+                self.traces.await_parent(node, self.now + GRACE);
             }
-            (Kind::Client, None) if peer.is_some() || exchange.opening => {
-                self.meet_held(key, &ends, position);
-            }
-            (Kind::Client, None) => {}
+            (Kind::Client, None) if may_come => self.meet_held(key, &ends, position),
+            (_, None) => {}
+        }
+    }
+
+    /// The exchange on `peer` that is the other end of `one`, if its head is known.
+    ///
+    /// Its number is probably that of `one` and `numbers` more. Else it is looked for from the newest back to where requests
+    /// are older than it: the two ends are rarely far apart.
+    fn other_end(
+        &self,
+        one: &Exchange,
+        ends: &Ends,
+        peer: &Connection,
+        numbers: u64,
+    ) -> Option<usize> {
+        let distance = |other: &Exchange| match one.kind {
+            _ if other.kind == one.kind => None,
+            Kind::Server => Ends::distance(&peer.ends, other.position, ends, one.position),
+            // Turned round: how far the server's lies behind this one.
+            Kind::Client => Ends::distance(ends, one.position, &peer.ends, other.position)
+                .map(i64::wrapping_neg),
+        };
+        let numbered = peer
+            .open
+            .find(&self.exchanges, one.id.wrapping_add(numbers));
+        let found = numbered
+            .filter(|&key| distance(&self.exchanges[key]) == Some(0))
+            .or_else(|| {
+                peer.open
+                    .newest_first(&self.exchanges)
+                    .map(|(key, other)| (key, distance(other)))
+                    .find(|(_, distance)| distance.is_none_or(|distance| distance <= 0))
+                    .and_then(|(key, distance)| (distance == Some(0)).then_some(key))
+            });
+        found.filter(|&key| self.exchanges[key].request.head.is_some())
+    }
+
+    /// From two exchanges that are one it is known how the numbers of both ends go together.
+    fn expect_numbers(&mut self, slot: Slot, numbers: u64) {
+        let Some(connection) = self.table.get_mut(slot) else {
+            return;
+        };
+        connection.peer_numbers = numbers;
+        let peer = connection.peer.and_then(|peer| self.table.get_mut(peer));
+        if let Some(peer) = peer {
+            peer.peer_numbers = 0_u64.wrapping_sub(numbers);
         }
     }
 
@@ -88,7 +126,7 @@ impl Tracker {
         let client = &self.exchanges[client];
         let server = self.held.iter_mut().find(|held| {
             held.exchange.kind == Kind::Server
-                && Ends::same_byte(ends, position, &held.ends, held.exchange.position)
+                && Ends::distance(ends, position, &held.ends, held.exchange.position) == Some(0)
         });
         if let Some(held) = server
             && self.traces.join(held.exchange.node, client.node)

@@ -17,6 +17,7 @@ use super::connection::{Found, IDLE_LIMIT, Slot, Table};
 use super::exchange::{Exchange, Message, MessageCounts};
 use super::feed::{At, Detected};
 use super::ids::Ids;
+use super::open::Links;
 use super::parent::{Executors, Habits};
 use super::peer::Held;
 use super::stage::Stamps;
@@ -28,13 +29,14 @@ use crate::event::{self, ConnectionId, Event, ProcessChange, Role};
 use crate::protocol::{self, ExchangeId, Framing, Incomplete, Side, Sizes};
 use crate::resource::SharedResource;
 
-/// Exchanges open on one connection. Pipelining clients keep some tens (a load generator, hundreds)
-/// in flight; the heads of this many may take 4 MiB and more.
-const MAX_OPEN: usize = 1024;
-
-/// Exchanges open at all: ten thousand slow requests are normal for a long-polling server, and the
-/// heads of this many take some 50 MB.
+/// Exchanges open at all: ten thousand slow requests are normal for a long-polling server, and this
+/// many with their heads take some 100 MB.
 const MAX_EXCHANGES: usize = 65_536;
+
+/// Exchanges open on one connection: a quarter of all, so that one connection whose answers never come
+/// leaves room for the others. HTTP/2 has commonly 100 to 1000 streams, but no limit of its own: a
+/// client that watches (etcd, Kubernetes, xDS) keeps thousands open on one connection for days.
+const MAX_OPEN: usize = MAX_EXCHANGES / 4;
 
 /// Processes known at once: Linux's default for the highest process id.
 const MAX_PROCESSES: usize = 32_768;
@@ -482,7 +484,7 @@ impl Tracker {
             response: Message::default(),
             streamed: None,
             incomplete: None,
-            next: None,
+            links: Links::default(),
         };
         connection.open.push(&mut self.exchanges, exchange);
     }

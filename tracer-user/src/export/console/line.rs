@@ -17,11 +17,12 @@ pub(super) struct Line {
     pub start_ns: u64,
     pub end_ns: u64,
     pub stages: Vec<Stage>,
+    /// HTTP's, or the RPC system.
     pub method: String,
-    /// Path and query; a client's with the host before it.
+    /// Path and query; a client's with the host before it. Of an RPC, its method.
     pub target: String,
-    /// 0 = none.
-    pub status: u16,
+    /// HTTP's code, or `OK`; empty = none.
+    pub status: String,
     pub error: bool,
     /// What went wrong, where no status says it.
     pub note: String,
@@ -31,6 +32,10 @@ impl Line {
     pub(super) fn of(span: &Span, options: &semconv::Options) -> Self {
         let mut picked = Picked::default();
         semconv::attributes(span, options, &mut picked);
+        let error = semconv::error(span).is_some();
+        if picked.is_rpc && picked.status.is_empty() && span.response.is_some() && !error {
+            picked.status = "OK".to_owned();
+        }
         Line {
             resource: SharedResource::clone(&span.resource),
             kind: span.kind,
@@ -49,7 +54,7 @@ impl Line {
             },
             target: picked.target,
             status: picked.status,
-            error: semconv::is_error(span),
+            error,
             note: picked.note,
         }
     }
@@ -66,8 +71,9 @@ impl Line {
 struct Picked {
     method: String,
     target: String,
-    status: u16,
+    status: String,
     note: String,
+    is_rpc: bool,
 }
 
 impl AttributeSink for Picked {
@@ -83,14 +89,24 @@ impl AttributeSink for Picked {
                 let url = escaped(pieces);
                 self.target = url.strip_prefix("http://").unwrap_or(&url).to_owned();
             }
-            name::INCOMPLETE => self.note = escaped(pieces),
+            name::INCOMPLETE if self.note.is_empty() => self.note = escaped(pieces),
+            name::RPC_SYSTEM => {
+                self.is_rpc = true;
+                self.method = escaped(pieces);
+            }
+            name::RPC_METHOD => self.target = escaped(pieces),
+            name::RPC_STATUS_CODE if pieces == ["OK"] => self.status = "OK".to_owned(),
+            // In words, too long for the column.
+            name::RPC_STATUS_CODE => self.note = escaped(pieces),
+            // Where no status tells it, and an RPC has none that fits.
+            name::ERROR_TYPE if self.is_rpc => self.note = escaped(pieces),
             _ => {}
         }
     }
 
     fn int(&mut self, name: &str, value: i64) {
         if name == name::STATUS_CODE {
-            self.status = value as u16;
+            self.status = value.to_string();
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod line;
 mod order;
+mod painter;
 mod pretty;
 mod terminal;
 #[cfg(test)]

@@ -8,12 +8,11 @@
 //! A bar is a span's time from left to right; a child's is drawn to the time of the topmost span
 //! above it, so that one sees when in it the child ran. Each cell shows the stage at its middle.
 
-use std::fmt::Write;
-
 use chrono::{DateTime, Local};
 
 use super::line::{Line, escaped};
 use super::order::Place;
+use super::painter::{Painter, columns, cut};
 use super::terminal::Terminal;
 use crate::semconv::Stage;
 use crate::span::Kind;
@@ -173,42 +172,46 @@ fn process(line: &Line, width: usize) -> String {
     name + &pid
 }
 
-/// Method and target, and what went wrong.
+/// Method and target, and what went wrong: in what the target leaves free, or in half the column.
 fn target(line: &Line, width: usize, out: &mut Painter) {
-    let mut left = width;
-    let note = match line.note.as_str() {
+    out.paint(&line.method, BOLD);
+    let mut left = width.saturating_sub(columns(&line.method));
+    let mut rest = format!(" {}", line.target);
+    let mut note = match line.note.as_str() {
         "" => String::new(),
         note => format!(" ({note})"),
     };
-    out.paint(&line.method, BOLD);
-    left = left.saturating_sub(columns(&line.method));
-    let mut rest = format!(" {}", line.target);
     if out.terminal.cut {
-        let room = left.saturating_sub(columns(&note)).max(1);
-        if columns(&rest) > room {
-            rest = cut(&rest, room);
-        }
+        let free = left.saturating_sub(columns(&rest));
+        note = within(note, free.max(left / 2));
+        rest = within(rest, left.saturating_sub(columns(&note)).max(1));
     }
     out.plain(&rest);
     left = left.saturating_sub(columns(&rest));
     out.cell(&note, left, RED);
 }
 
+fn within(text: String, room: usize) -> String {
+    match columns(&text) > room {
+        true => cut(&text, room),
+        false => text,
+    }
+}
+
 fn status(line: &Line, out: &mut Painter) {
-    let (text, colour) = match line.status {
-        0 if line.error => ("ERR".to_owned(), RED),
-        0 => ("-".to_owned(), DIM),
-        code => {
-            let colour = match code {
-                _ if line.error => RED,
-                0..300 => "32",
-                300..400 => "36",
-                _ => "33",
-            };
-            (code.to_string(), colour)
-        }
+    let colour = match line.status.as_bytes() {
+        _ if line.error => RED,
+        b"" => DIM,
+        b"OK" | [b'1' | b'2', ..] => "32",
+        [b'3', ..] => "36",
+        _ => "33",
     };
-    out.cell(&text, STATUS, colour);
+    let text = match line.status.as_str() {
+        "" if line.error => "ERR",
+        "" => "-",
+        status => status,
+    };
+    out.cell(text, STATUS, colour);
 }
 
 /// Three digits and a unit.
@@ -254,304 +257,5 @@ fn bar(line: &Line, (from, to): (u64, u64), width: usize, out: &mut Painter) {
     }
 }
 
-/// Columns of a text. Beyond ASCII each character may take two: rather a blank too many than a line
-/// too long.
-fn columns(text: &str) -> usize {
-    text.chars().map(column).sum()
-}
-
-fn column(character: char) -> usize {
-    match character {
-        '└' | '…' | 'µ' | '·' | '░' | '▒' | '▓' | '█' => 1,
-        character if character.is_ascii() => 1,
-        _ => 2,
-    }
-}
-
-/// The begin of a text that is too long, with a mark.
-fn cut(text: &str, width: usize) -> String {
-    let mut left = width.saturating_sub(1);
-    let mut begin: String = text
-        .chars()
-        .take_while(|character| match left.checked_sub(column(*character)) {
-            Some(rest) => {
-                left = rest;
-                true
-            }
-            None => false,
-        })
-        .collect();
-    begin.push('…');
-    begin
-}
-
-/// A line under way; never wider than the terminal.
-struct Painter {
-    terminal: Terminal,
-    line: String,
-    left: usize,
-}
-
-impl Painter {
-    fn new(terminal: Terminal) -> Self {
-        Painter {
-            terminal,
-            line: String::with_capacity(256),
-            left: match terminal.cut {
-                true => terminal.width,
-                false => usize::MAX,
-            },
-        }
-    }
-
-    fn plain(&mut self, text: &str) {
-        for character in text.chars() {
-            let width = column(character);
-            if width > self.left {
-                self.left = 0;
-                return;
-            }
-            self.left -= width;
-            self.line.push(character);
-        }
-    }
-
-    fn paint(&mut self, text: &str, colour: &str) {
-        if !self.terminal.colour || colour.is_empty() || text.is_empty() || self.left == 0 {
-            return self.plain(text);
-        }
-        // Writing to a string can't fail.
-        let _ = write!(self.line, "\x1b[{colour}m");
-        self.plain(text);
-        self.line.push_str("\x1b[0m");
-    }
-
-    /// A text at the left of a column.
-    fn cell(&mut self, text: &str, width: usize, colour: &str) {
-        self.paint(text, colour);
-        self.plain(&" ".repeat(width.saturating_sub(columns(text))));
-    }
-
-    fn end(mut self) -> String {
-        let end = self.line.trim_end_matches(' ').len();
-        self.line.truncate(end);
-        self.line.push('\n');
-        self.line
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::export::samples::{self, START};
-    use crate::protocol::Incomplete;
-    use crate::protocol::http::{Head, Version};
-    use crate::semconv::Options;
-    use crate::span::Span;
-
-    const PLAIN: Terminal = Terminal {
-        width: 120,
-        cut: true,
-        watched: true,
-        colour: false,
-    };
-
-    fn of(span: &Span) -> Line {
-        Line::of(span, &Options::default())
-    }
-
-    fn top(line: &Line) -> Place {
-        Place {
-            depth: 0,
-            scale: (line.begin_ns(), line.end_ns),
-        }
-    }
-
-    /// The line without its time, which is the local one.
-    fn shown(span: &Span, terminal: Terminal) -> String {
-        let line = of(span);
-        let text = super::line(&line, top(&line), terminal);
-        text.split_once(' ').unwrap().1.trim_end().to_owned()
-    }
-
-    #[test]
-    fn family_on_a_wide_terminal() {
-        let server = of(&samples::server());
-        let place = top(&server);
-        let below = Place { depth: 1, ..place };
-        let client = super::line(&of(&samples::client()), below, PLAIN);
-        assert_eq!(
-            shown(&samples::server(), PLAIN),
-            "shop[812]      server GET /cart?id=7          200  1.20ms ·█████████████▓▓ 4bf92f3577b34da6a3ce929d0e0e4736"
-        );
-        assert_eq!(
-            client.split_once(' ').unwrap().1,
-            "└ shop[812]    client POST prices:9000/v1/pr… 404   800µs   ·░░░░░░░░▒     4bf92f3577b34da6a3ce929d0e0e4736\n"
-        );
-    }
-
-    #[test]
-    fn legend_names_every_stage() {
-        assert_eq!(
-            legend(PLAIN),
-            "stages  · queue/connect  ▒ read  █ handle  ░ wait  ▓ write\n"
-        );
-    }
-
-    #[test]
-    fn no_line_is_wider_than_the_terminal() {
-        let mut head = Head::request(
-            b"GET",
-            "/ä/漢字/\x1b[2J/long/long/long/long/path".as_bytes(),
-            Version::Http11,
-        );
-        head.push(b"Host", "höst.example".as_bytes());
-        let spans = [
-            samples::server(),
-            samples::client(),
-            Span {
-                resource: samples::resource(u32::MAX, "a-service-with-a-very-long-name-漢字"),
-                request: Some(head.into()),
-                response: None,
-                incomplete: Some(Incomplete::ConnectionClosed),
-                end_ns: START + 3_600_000_000_000,
-                ..samples::server()
-            },
-        ];
-        for width in 1..=220 {
-            let terminal = Terminal { width, ..PLAIN };
-            assert!(columns(legend(terminal).trim_end()) <= width);
-            for span in &spans {
-                for depth in [0, 1, 9] {
-                    let line = of(span);
-                    let place = Place {
-                        depth,
-                        ..top(&line)
-                    };
-                    let text = super::line(&line, place, terminal);
-                    assert!(
-                        columns(text.trim_end_matches('\n')) <= width,
-                        "{width}: {text}"
-                    );
-                    let coloured = super::line(
-                        &line,
-                        place,
-                        Terminal {
-                            colour: true,
-                            ..terminal
-                        },
-                    );
-                    assert_eq!(without_colours(&coloured).trim_end(), text.trim_end());
-                }
-            }
-        }
-    }
-
-    fn without_colours(text: &str) -> String {
-        let mut parts = text.split("\x1b[");
-        let first = parts.next().unwrap_or_default().to_owned();
-        parts.fold(first, |all, part| all + part.split_once('m').unwrap().1)
-    }
-
-    #[test]
-    fn nothing_is_cut_where_nobody_looks() {
-        let mut span = samples::server();
-        let target = format!("/{}", "x".repeat(300));
-        span.request = Some(Head::request(b"GET", target.as_bytes(), Version::Http11).into());
-        let file = Terminal {
-            cut: false,
-            ..PLAIN
-        };
-        let text = shown(&span, file);
-        assert!(text.contains(&target));
-        assert!(text.ends_with("4bf92f3577b34da6a3ce929d0e0e4736"));
-        assert!(shown(&span, PLAIN).contains('…'));
-    }
-
-    #[test]
-    fn what_steers_a_terminal_is_escaped() {
-        let mut span = samples::server();
-        let target = "/\x1b]0;title\x07\u{9b}31m\u{202e}x\n";
-        span.request = Some(Head::request(b"G\rT", target.as_bytes(), Version::Http11).into());
-        let text = shown(
-            &span,
-            Terminal {
-                cut: false,
-                ..PLAIN
-            },
-        );
-        assert!(!text.chars().any(char::is_control), "{text:?}");
-        assert!(
-            text.contains(r"G\rT /\u{1b}]0;title\u{7}\u{9b}31m\u{202e}x\n"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn what_went_wrong_is_said() {
-        let span = Span {
-            response: None,
-            incomplete: Some(Incomplete::ConnectionClosed),
-            ..samples::server()
-        };
-        let text = shown(
-            &span,
-            Terminal {
-                width: 160,
-                ..PLAIN
-            },
-        );
-        assert!(
-            text.contains("GET /cart?id=7 (connection_closed)"),
-            "{text}"
-        );
-        assert!(text.contains(" ERR "), "{text}");
-    }
-
-    #[test]
-    fn durations_have_three_digits() {
-        for (ns, text) in [
-            (0, "0ns"),
-            (999, "999ns"),
-            (1_000, "1.00µs"),
-            (9_994, "9.99µs"),
-            (9_996, "10.0µs"),
-            (99_960, "100µs"),
-            (999_499, "999µs"),
-            (999_500, "1.00ms"),
-            (12_345_678, "12.3ms"),
-            (999_500_000, "1.00s"),
-            (61_000_000_000, "61.0s"),
-            (125_000_000_000, "2m05s"),
-        ] {
-            assert_eq!(duration(ns), text, "{ns}");
-            assert!(columns(text) <= DURATION);
-        }
-    }
-
-    #[test]
-    fn stage_too_short_for_a_cell_is_shown_where_it_is() {
-        let mut client = samples::client();
-        client.instants = crate::span::Instants {
-            write_start: START + 600_000,
-            write_finish: START + 600_001,
-            read_start: START + 600_100,
-            body_read: START + 600_101,
-            ..Default::default()
-        };
-        let mut out = Painter::new(PLAIN);
-        bar(&of(&client), (START, START + 1_000_000), 10, &mut out);
-        assert_eq!(out.line, "      ░   ");
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_span_is_one_line_that_fits(span in samples::any(), width in 1_usize..200, depth in 0_usize..5) {
-            let line = of(&span);
-            let terminal = Terminal { width, ..PLAIN };
-            let text = super::line(&line, Place { depth, ..top(&line) }, terminal);
-            let text = text.strip_suffix('\n').unwrap();
-            assert!(columns(text) <= width && !text.contains(char::is_control), "{text:?}");
-        }
-    }
-}
+mod tests;

@@ -9,7 +9,7 @@ mod tests;
 
 use super::settings::Limits;
 use crate::resource::{Resource, Value};
-use crate::semconv::{self, AttributeSink};
+use crate::semconv::{self, AttributeSink, SpanEvent};
 use crate::span::{Kind, ParentSource, Span};
 
 /// A field's number with its wire type, one byte: all but one of our fields are below 16.
@@ -91,20 +91,20 @@ pub(super) fn span(span: &Span, options: &semconv::Options, limits: &Limits, out
 
     let mut left = limits.events;
     let mut dropped = 0;
-    semconv::events(span, options.level, |name, at| {
+    let not_kept = semconv::events(span, options.level, |told| {
         if left == 0 {
             dropped += 1;
             return;
         }
         left -= 1;
-        event(name, at, out);
+        event(&told, out);
     });
-    count(field::DROPPED_EVENTS, dropped, out);
+    count(field::DROPPED_EVENTS, dropped + not_kept, out);
 
     // Also when unset: a reader of JSON gets an object, not null.
-    match semconv::is_error(span) {
-        true => bytes(field::STATUS, &[key(3, VARINT), 2], out),
-        false => bytes(field::STATUS, &[], out),
+    match semconv::error(span) {
+        Some(message) => status(&message, out),
+        None => bytes(field::STATUS, &[], out),
     }
     out.extend_from_slice(&field::FLAGS);
     out.extend_from_slice(&flags.to_le_bytes());
@@ -151,16 +151,54 @@ pub(super) fn bytes(key: u8, content: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(content);
 }
 
-/// An event: a time and a name, whose lengths fit in a byte each.
-fn event(name: &str, at: u64, out: &mut Vec<u8>) {
-    let length = 9 + text_field(name.len());
+/// `STATUS_CODE_ERROR`, and what is known of it.
+fn status(message: &str, out: &mut Vec<u8>) {
+    const ERROR: [u8; 2] = [key(3, VARINT), 2];
+    if message.is_empty() {
+        return bytes(span_field::STATUS, &ERROR, out);
+    }
+    out.push(span_field::STATUS);
+    varint((text_field(message.len()) + ERROR.len()) as u64, out);
+    bytes(key(2, LENGTH), message.as_bytes(), out);
+    out.extend_from_slice(&ERROR);
+}
+
+/// An event: a time and a name, whose lengths fit in a byte each, and a message's number and size.
+fn event(event: &SpanEvent<'_>, out: &mut Vec<u8>) {
+    let name = event.name;
+    let message = event.message.map(|message| {
+        [
+            ("rpc.message.id", semconv::int(message.number)),
+            ("rpc.message.compressed_size", semconv::int(message.size)),
+        ]
+    });
+    let attributes = message.iter().flatten().map(|(name, value)| {
+        // Their lengths fit in a byte each, too.
+        2 + int_attribute_length(name, *value)
+    });
+    let length = 9 + text_field(name.len()) + attributes.sum::<usize>();
     debug_assert!(length < 0x80, "{name}");
     let mut head = [0; 13];
     head[..3].copy_from_slice(&[span_field::EVENTS, length as u8, key(1, FIXED64)]);
-    head[3..11].copy_from_slice(&at.to_le_bytes());
+    head[3..11].copy_from_slice(&event.at.to_le_bytes());
     head[11..].copy_from_slice(&[key(2, LENGTH), name.len() as u8]);
     out.extend_from_slice(&head);
     out.extend_from_slice(name.as_bytes());
+    let mut attributes = Attributes {
+        key: key(3, LENGTH),
+        left: usize::MAX,
+        dropped: 0,
+        longest: None,
+        out,
+    };
+    for (name, value) in message.iter().flatten() {
+        attributes.int(name, *value);
+    }
+}
+
+/// Length of a `KeyValue` with a whole number.
+const fn int_attribute_length(name: &str, value: i64) -> usize {
+    text_field(name.len()) + text_field(1 + varint_length(value as u64))
 }
 
 fn fixed64(key: u8, value: u64, out: &mut Vec<u8>) {

@@ -10,6 +10,7 @@ use prost::Message;
 use super::*;
 use crate::context::SpanId;
 use crate::export::batch::Batch;
+use crate::export::samples::rpc;
 use crate::export::{json, samples};
 use crate::protocol::http::{Head, Version};
 use crate::semconv::{CapturedHeader, Level, Options};
@@ -95,25 +96,99 @@ fn check(span: &Span, options: &Options) {
     assert_eq!(decoded.attributes, expected.0);
     assert_eq!(decoded.dropped_attributes_count, 0);
     let mut events = Vec::new();
-    semconv::events(span, options.level, |name, at| events.push((name, at)));
+    let not_kept = semconv::events(span, options.level, |event| {
+        let message = event.message.map(|message| {
+            let int = |name, value: u64| {
+                key_value(
+                    name,
+                    AnyValue::IntValue(i64::try_from(value).unwrap_or(i64::MAX)),
+                )
+            };
+            vec![
+                int("rpc.message.id", message.number),
+                int("rpc.message.compressed_size", message.size),
+            ]
+        });
+        events.push((event.name, event.at, message.unwrap_or_default()));
+    });
     let decoded_events: Vec<_> = decoded
         .events
         .iter()
-        .map(|event| (event.name.as_str(), event.time_unix_nano))
+        .map(|event| {
+            (
+                event.name.as_str(),
+                event.time_unix_nano,
+                event.attributes.clone(),
+            )
+        })
         .collect();
     assert_eq!(decoded_events, events);
-    assert_eq!(decoded.dropped_events_count, 0);
+    assert_eq!(u64::from(decoded.dropped_events_count), not_kept);
     assert!(decoded.links.is_empty());
     let status = decoded.status.unwrap();
-    assert_eq!(status.code, if semconv::is_error(span) { 2 } else { 0 });
-    assert_eq!(status.message, "");
+    assert_eq!(
+        status.code,
+        if semconv::error(span).is_some() { 2 } else { 0 }
+    );
+    assert_eq!(status.message, semconv::error(span).unwrap_or_default());
 }
 
 #[test]
 fn samples_come_back_whole() {
-    for span in [samples::server(), samples::client()] {
+    for span in [
+        samples::server(),
+        samples::client(),
+        rpc::grpc_server(),
+        rpc::grpc_client(),
+        rpc::grpc_stream(),
+    ] {
         check(&span, &Options::default());
     }
+}
+
+#[test]
+fn a_failed_call_says_why() {
+    let mut span = rpc::grpc_client();
+    span.streamed.as_mut().unwrap().trailers = rpc::trailers(&[
+        ("grpc-status", "5"),
+        ("grpc-message", "no such item: %C3%A4"),
+    ]);
+    check(&span, &Options::default());
+    let status = encoded(&span, &Options::default(), &Limits::default())
+        .status
+        .unwrap();
+    assert_eq!(
+        (status.code, status.message.as_str()),
+        (2, "no such item: ä")
+    );
+}
+
+#[test]
+fn messages_that_are_not_kept_are_counted_as_dropped_events() {
+    let mut span = rpc::grpc_stream();
+    span.streamed.as_mut().unwrap().not_kept = 1000;
+    let decoded = encoded(&span, &Options::default(), &Limits::default());
+    assert_eq!(decoded.events.last().unwrap().name, "stream_finish");
+    assert_eq!(decoded.dropped_events_count, 1000);
+    let few = Limits {
+        events: 2,
+        ..Limits::default()
+    };
+    let decoded = encoded(&span, &Options::default(), &few);
+    assert_eq!(
+        (decoded.events.len(), decoded.dropped_events_count),
+        (2, 1006)
+    );
+    let base = Options {
+        level: Level::Base,
+        ..Options::default()
+    };
+    let decoded = encoded(&span, &base, &Limits::default());
+    assert_eq!(
+        (decoded.events.len(), decoded.dropped_events_count),
+        (2, 0),
+        "not wanted is not dropped"
+    );
 }
 
 #[test]

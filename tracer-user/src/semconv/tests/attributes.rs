@@ -8,7 +8,7 @@ use crate::span::ParentSource;
 fn server_says_exactly_this() {
     let span = samples::server();
     assert_eq!(span_name(&span, &Options::default()), "GET");
-    assert!(!is_error(&span));
+    assert_eq!(error(&span), None);
     assert_eq!(
         said(&span),
         [
@@ -42,7 +42,7 @@ fn server_says_exactly_this() {
 fn client_says_exactly_this() {
     let span = samples::client();
     assert_eq!(span_name(&span, &Options::default()), "POST");
-    assert!(is_error(&span), "404 is a client's error");
+    assert!(error(&span).is_some(), "404 is a client's error");
     assert_eq!(
         said(&span),
         [
@@ -251,7 +251,7 @@ fn status_decides_by_kind() {
         for (span, error) in [(samples::server(), server), (samples::client(), client)] {
             let span = answered(span, status);
             assert_eq!(one(&span, "error.type"), error, "{status} {:?}", span.kind);
-            assert_eq!(is_error(&span), !error.is_empty());
+            assert_eq!(super::error(&span).is_some(), !error.is_empty());
         }
     }
 }
@@ -269,7 +269,7 @@ fn connection_that_ends_too_early_is_an_error_of_both() {
             ..closed.clone()
         };
         for span in [&closed, &unanswered] {
-            assert!(is_error(span));
+            assert!(super::error(span).is_some());
             assert_eq!(one(span, "error.type"), "connection_closed");
             assert_eq!(one(span, "tracer.incomplete"), "connection_closed");
             assert_eq!(one(span, "http.response.size"), "");
@@ -284,7 +284,7 @@ fn request_cut_short_after_a_whole_answer_is_no_error() {
         request_sizes: None,
         ..answered(samples::server(), 413)
     };
-    assert!(!is_error(&span));
+    assert_eq!(error(&span), None);
     assert_eq!(one(&span, "http.request.size"), "");
 }
 
@@ -310,8 +310,8 @@ fn what_was_not_seen_is_not_said() {
         ]
     );
     assert_eq!(span_name(&span, &Options::default()), "HTTP");
-    assert!(!is_error(&span), "not known is not failed");
-    events(&span, Level::Detailed, |name, _| panic!("{name}"));
+    assert_eq!(error(&span), None, "not known is not failed");
+    events(&span, Level::Detailed, |event| panic!("{event:?}"));
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! Spans spelled out, and exactly what they say.
 
 mod attributes;
+mod grpc;
+mod http2;
 mod stages;
+mod thrift;
 
 use std::collections::BTreeMap;
 

@@ -4,7 +4,9 @@ use super::*;
 
 fn level(span: &Span, level: Level) -> Vec<(&'static str, u64)> {
     let mut list = Vec::new();
-    events(span, level, |name, at| list.push((name, at - START)));
+    events(span, level, |event| {
+        list.push((event.name, event.at - START))
+    });
     list
 }
 
