@@ -10,6 +10,7 @@
 
 use super::http1::{self, Http1};
 use super::http2::{self, Http2};
+use super::thrift::{self, Thrift};
 use super::{Match, Protocol, Side};
 use crate::event::{Direction, Transfer};
 
@@ -32,6 +33,18 @@ const PROTOCOLS: &[Signature] = &[
         new: |midway| Box::new(Http1::new(midway)),
         begins: |side, bytes, _| http1::begins(side, bytes),
     },
+    Signature {
+        new: |midway| Box::new(Thrift::ttheader(midway)),
+        begins: |side, bytes, _| thrift::begins_ttheader(side, bytes),
+    },
+    Signature {
+        new: |midway| Box::new(Thrift::framed(midway)),
+        begins: |side, bytes, _| thrift::begins_framed(side, bytes),
+    },
+    Signature {
+        new: |midway| Box::new(Thrift::bare(midway)),
+        begins: |side, bytes, _| thrift::begins_bare(side, bytes),
+    },
 ];
 
 /// Most bytes looked at of a direction before it is given up: a request line of an uncommon method
@@ -46,6 +59,10 @@ const HELD_LIMIT: usize = 256;
 /// message, is given up. HTTP/1 turns twice an exchange, four times with `100 Continue`.
 /// The frames of one long stream of HTTP/2 count as begins, so it is not given up.
 const TURNS: u32 = 8;
+
+/// Bytes that fit a protocol's begin and so count as one, met midway: a frame head of HTTP/2. Fewer
+/// may begin like anything: many protocols read a length of 4 bytes by itself.
+const EVIDENCE: usize = 9;
 
 /// What a connection carries.
 pub enum Found {
@@ -140,7 +157,7 @@ impl Detector {
                 }
             }
         }
-        if perhaps {
+        if perhaps && bytes.len() >= EVIDENCE {
             self.turns = 0;
         }
         prefix.next = prefix.next.saturating_add(u64::from(transfer.length));
@@ -438,5 +455,37 @@ mod tests {
             connection.push(Sent, b"HTTP/1.1 200 OK\r\n"),
             Http1(Received)
         );
+    }
+
+    #[test]
+    fn thrift_and_ttheader_are_told_by_either_side() {
+        let call: &[u8] =
+            b"\x00\x00\x00\x11\x80\x01\x00\x01\x00\x00\x00\x04echo\x00\x00\x00\x07\x00";
+        let reply: &[u8] = b"\x80\x01\x00\x02\x00\x00\x00\x04echo\x00\x00\x00\x07\x00";
+        let ttheader: &[u8] =
+            b"\x00\x00\x00\x1f\x10\x00\x00\x00\x00\x00\x00\x07\x00\x01\x00\x00\x00\x00\
+            \x80\x01\x00\x02\x00\x00\x00\x04echo\x00\x00\x00\x07\x00";
+        for (message, requests) in [
+            (call, Received),
+            (&call[4..], Received),
+            (reply, Sent),
+            (ttheader, Sent),
+        ] {
+            assert_eq!(first(message), Http1(requests));
+            let mut connection = Connection::new(true);
+            let (last, rest) = message.split_last().unwrap();
+            // The last byte or so is content.
+            let found: Vec<_> = rest
+                .iter()
+                .chain([last])
+                .map(|byte| connection.push(Received, &[*byte]))
+                .collect();
+            assert!(
+                found.contains(&Http1(requests)),
+                "{}",
+                message.escape_ascii()
+            );
+            assert!(!found.contains(&Nothing));
+        }
     }
 }

@@ -20,6 +20,8 @@ pub mod http2;
 pub mod rpc;
 #[cfg(test)]
 mod tests;
+pub mod thrift;
+mod ttheader;
 
 /// Numbers the exchanges of one connection, in the order their requests began.
 pub type ExchangeId = u64;

@@ -1,0 +1,524 @@
+//! One side's stream of messages: where each begins, its head, where it ends.
+//!
+//! Knows nothing of the other side. Bias: after a hole a message is only taken to begin where a
+//! transfer begins, and only with a begin that is proper to its last byte.
+
+use super::begin::Short;
+use super::message::{self, Content, HEAD_LIMIT, Opening};
+use super::protobuf::ErrorProto;
+use super::walk::{Progress, Walk};
+use crate::protocol::rpc::{Failure, Head, Kind, Transport};
+use crate::protocol::ttheader::stream::Frame;
+use crate::protocol::{Incomplete, Match, Side, Sizes};
+
+/// What came of a step.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// The input is used up.
+    More,
+    /// A message began, `begun` bytes ago.
+    Started { begun: u64 },
+    /// What it is was read; its head follows when all of it is known.
+    Opened(Opened),
+    /// Its head is complete.
+    Head(Box<Head>),
+    /// Its last byte was read.
+    Ended(Sizes),
+    /// It can't be followed.
+    Broken(Incomplete),
+    /// Bytes of unknown content passed where a message might have begun.
+    Hole(Incomplete),
+}
+
+/// What pairing needs to know of a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opened {
+    pub seq_id: i32,
+    pub oneway: bool,
+    /// It came behind its length.
+    pub prefixed: bool,
+    /// It is a frame of a stream.
+    pub frame: Option<Frame>,
+    /// Bytes up to its content.
+    pub length: u64,
+    /// Bytes of its content, where a length is given.
+    pub content: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Between messages.
+    Idle,
+    /// Up to where a message's content begins; what came of it before is in [`Reader::buffer`].
+    Head,
+    /// In a message's content.
+    Content(Body),
+    /// In a message that can't be read, of which that many bytes are left.
+    Passing(u64),
+    /// After a hole. `fresh`: the next byte begins a transfer. In [`Reader::buffer`]: what may be
+    /// the begin of a message.
+    Hunting { fresh: bool },
+    /// What comes is no message.
+    Deaf,
+}
+
+/// A message's content.
+#[derive(Debug)]
+struct Body {
+    /// What is read of it.
+    reading: Reading,
+    /// Bytes left of it, if a length tells.
+    left: Option<u64>,
+    /// Its head, until what is read of it is known.
+    head: Option<Box<Head>>,
+}
+
+#[derive(Debug)]
+enum Reading {
+    Nothing,
+    Struct(Box<Walk>),
+    ErrorProto(Box<ErrorProto>),
+}
+
+/// One side of a connection.
+#[derive(Debug)]
+pub(super) struct Reader {
+    side: Side,
+    state: State,
+    /// The head so far, if it did not come in one input.
+    buffer: Vec<u8>,
+    /// Bytes of this message.
+    wire: u64,
+    /// The message's begin was told.
+    started: bool,
+    /// A message may be a stream's frame, which begins nothing; the last one was.
+    frames: bool,
+    in_stream: bool,
+}
+
+impl Reader {
+    /// `midway`: the first byte may be any of a message. `frames`: messages may be frames of streams.
+    pub(super) fn new(side: Side, midway: bool, frames: bool) -> Reader {
+        Reader {
+            side,
+            state: match midway {
+                true => State::Hunting { fresh: true },
+                false => State::Idle,
+            },
+            buffer: Vec::new(),
+            wire: 0,
+            started: false,
+            frames,
+            in_stream: false,
+        }
+    }
+
+    /// Reads on, taking what it used from `input`; to be called until it says [`Step::More`].
+    pub(super) fn bytes(&mut self, input: &mut &[u8]) -> Step {
+        match &mut self.state {
+            State::Content(_) => return self.content(input),
+            _ if input.is_empty() => return Step::More,
+            State::Idle => {
+                self.begin();
+            }
+            State::Head => {}
+            State::Passing(left) => {
+                let n = usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
+                *left -= n as u64;
+                *input = &input[n..];
+                if *left == 0 {
+                    self.state = State::Idle;
+                }
+                return Step::More;
+            }
+            State::Hunting { .. } => {
+                if !self.found(input) {
+                    return Step::More;
+                }
+                self.begin();
+            }
+            State::Deaf => {
+                *input = &[];
+                return Step::More;
+            }
+        }
+        self.head(input)
+    }
+
+    /// Passes over `n` bytes that were not captured or, `lost`, whose event was; takes what it
+    /// accounted for from `n`, to be called until that is 0.
+    pub(super) fn gap(&mut self, n: &mut u64, lost: bool) -> Step {
+        let reason = match lost {
+            true => Incomplete::LostEvents,
+            false => Incomplete::BytesUnseen,
+        };
+        match &mut self.state {
+            State::Idle => {
+                *n = 0;
+                self.hunt(lost);
+                Step::Hole(reason)
+            }
+            State::Head => self.torn(n, lost),
+            State::Content(body) => {
+                let read_on = match &mut body.reading {
+                    Reading::Nothing => true,
+                    Reading::Struct(walk) => walk.skip(*n),
+                    Reading::ErrorProto(error) => error.skip(*n),
+                };
+                if !read_on && body.left.is_some() {
+                    // What went wrong stays unknown.
+                    let reading = std::mem::replace(&mut body.reading, Reading::Nothing);
+                    if let Some(head) = body.head.take() {
+                        return Step::Head(answered(head, &reading));
+                    }
+                }
+                match &mut body.left {
+                    None if read_on => {
+                        self.wire = self.wire.saturating_add(std::mem::take(n));
+                        Step::More
+                    }
+                    None => {
+                        *n = 0;
+                        self.hunt(lost);
+                        Step::Broken(reason)
+                    }
+                    Some(left) if *n < *left => {
+                        *left -= *n;
+                        self.wire = self.wire.saturating_add(std::mem::take(n));
+                        Step::More
+                    }
+                    Some(left) => {
+                        *n -= *left;
+                        self.wire = self.wire.saturating_add(std::mem::take(left));
+                        match lost {
+                            // Its last byte moved at a time that is not known.
+                            true => {
+                                self.state = State::Idle;
+                                Step::Broken(reason)
+                            }
+                            false => self.content(&mut &b""[..]),
+                        }
+                    }
+                }
+            }
+            State::Passing(left) => {
+                let passed = (*left).min(*n);
+                *n -= passed;
+                *left -= passed;
+                if *left == 0 {
+                    self.state = State::Idle;
+                }
+                Step::More
+            }
+            State::Hunting { .. } => {
+                *n = 0;
+                self.hunt(lost);
+                Step::Hole(reason)
+            }
+            State::Deaf => {
+                *n = 0;
+                Step::More
+            }
+        }
+    }
+
+    /// The transfer ends here.
+    pub(super) fn end_of_transfer(&mut self) {
+        if let State::Hunting { fresh } = &mut self.state
+            && self.buffer.is_empty()
+        {
+            *fresh = true;
+        }
+    }
+
+    /// The stream is over: whether a message was under way whose begin was told.
+    pub(super) fn end(&mut self) -> bool {
+        let within = matches!(self.state, State::Head | State::Content(_));
+        self.buffer = Vec::new();
+        self.state = State::Deaf;
+        within && self.started
+    }
+
+    /// Looking for a message's begin.
+    pub(super) fn is_hunting(&self) -> bool {
+        matches!(self.state, State::Hunting { .. })
+    }
+
+    fn begin(&mut self) {
+        self.state = State::Head;
+        self.wire = 0;
+        self.started = false;
+    }
+
+    fn hunt(&mut self, fresh: bool) {
+        self.buffer = Vec::new();
+        self.state = State::Hunting { fresh };
+    }
+
+    /// Reads a head, of which nothing or a part is in the buffer.
+    fn head(&mut self, input: &mut &[u8]) -> Step {
+        let held = self.buffer.len();
+        if !self.started && self.starts(input) {
+            self.started = true;
+            return Step::Started { begun: held as u64 };
+        }
+        if held == 0 {
+            return match message::open(self.side, input) {
+                Ok(opening) => {
+                    *input = &input[opening.length..];
+                    self.opened(opening)
+                }
+                Err(Short::Needs(_)) => {
+                    self.buffer.extend_from_slice(input);
+                    *input = &[];
+                    Step::More
+                }
+                Err(Short::Bad) => self.refused(input, Incomplete::Malformed),
+                Err(Short::Large) => self.refused(input, Incomplete::HeadTooLarge),
+            };
+        }
+        loop {
+            match message::open(self.side, &self.buffer) {
+                Ok(opening) => {
+                    self.buffer.clear();
+                    return self.opened(opening);
+                }
+                // No more is taken than belongs to the head.
+                Err(Short::Needs(needed)) => {
+                    let missing = needed.saturating_sub(self.buffer.len()).max(1);
+                    let n = missing.min(input.len());
+                    if n == 0 {
+                        return Step::More;
+                    }
+                    self.buffer.extend_from_slice(&input[..n]);
+                    *input = &input[n..];
+                }
+                Err(Short::Bad) => return self.refused(input, Incomplete::Malformed),
+                Err(Short::Large) => return self.refused(input, Incomplete::HeadTooLarge),
+            }
+        }
+    }
+
+    /// Whether what begins here is a message of its own, and no frame of a stream, as far as can be
+    /// told.
+    fn starts(&self, input: &[u8]) -> bool {
+        if !self.frames {
+            return true;
+        }
+        let mut first = [0; 8];
+        let held = self.buffer.len().min(8);
+        let more = input.len().min(8 - held);
+        first[..held].copy_from_slice(&self.buffer[..held]);
+        first[held..held + more].copy_from_slice(&input[..more]);
+        message::is_frame(&first[..held + more]) == Some(false)
+    }
+
+    fn opened(&mut self, opening: Opening) -> Step {
+        let Opening {
+            head,
+            length,
+            total,
+            content,
+            prefixed,
+            frame,
+        } = opening;
+        self.wire = length as u64;
+        self.frames |= head.transport == Transport::Ttheader;
+        self.in_stream = frame.is_some();
+        let left = total.map(|total| total - length as u64);
+        let opened = Opened {
+            seq_id: head.seq_id,
+            oneway: head.kind == Kind::Oneway,
+            prefixed,
+            frame,
+            length: length as u64,
+            content: left.unwrap_or(0),
+        };
+        self.state = State::Content(Body {
+            reading: match content {
+                Content::Opaque => Reading::Nothing,
+                Content::Struct(form, purpose) => {
+                    Reading::Struct(Box::new(Walk::new(form, purpose)))
+                }
+                Content::ErrorProto => Reading::ErrorProto(Box::default()),
+            },
+            left,
+            head: Some(head),
+        });
+        Step::Opened(opened)
+    }
+
+    /// Reads on in a message's content.
+    fn content(&mut self, input: &mut &[u8]) -> Step {
+        let State::Content(body) = &mut self.state else {
+            return Step::More;
+        };
+        if let Some(head) = body
+            .head
+            .take_if(|_| body.reading.is_known() || body.left == Some(0))
+        {
+            let head = answered(head, &body.reading);
+            if body.left.is_some() {
+                body.reading = Reading::Nothing;
+            }
+            return Step::Head(head);
+        }
+        if body.left == Some(0) {
+            self.state = State::Idle;
+            return Step::Ended(Sizes {
+                wire: self.wire,
+                body: None,
+            });
+        }
+        let before = input.len();
+        let n = body
+            .left
+            .and_then(|left| usize::try_from(left).ok())
+            .map_or(before, |left| left.min(before));
+        let mut part = &input[..n];
+        let progress = match &mut body.reading {
+            Reading::Nothing => {
+                part = &[];
+                Progress::More
+            }
+            Reading::Struct(walk) => walk.bytes(&mut part),
+            Reading::ErrorProto(error) => error.bytes(&mut part),
+        };
+        let used = n - part.len();
+        *input = &input[used..];
+        self.wire = self.wire.saturating_add(used as u64);
+        if let Some(left) = &mut body.left {
+            *left -= used as u64;
+        }
+        match (progress, &mut body.left) {
+            (Progress::More, Some(0)) | (Progress::Known, _) => self.content(input),
+            (Progress::More, _) => Step::More,
+            (Progress::Done, left @ None) => {
+                *left = Some(0);
+                self.content(input)
+            }
+            (Progress::Bad, None) => {
+                self.hunt(false);
+                Step::Broken(Incomplete::Malformed)
+            }
+            // Whatever it is, its length is known.
+            (Progress::Done | Progress::Bad, Some(_)) => match body.head.take() {
+                Some(head) => {
+                    let reading = std::mem::replace(&mut body.reading, Reading::Nothing);
+                    Step::Head(answered(head, &reading))
+                }
+                None => {
+                    body.reading = Reading::Nothing;
+                    self.content(input)
+                }
+            },
+        }
+    }
+
+    /// Whether a message begins here, after a hole.
+    fn found(&mut self, input: &mut &[u8]) -> bool {
+        let fresh = matches!(self.state, State::Hunting { fresh: true });
+        let joined;
+        let bytes = match self.buffer.is_empty() {
+            true => *input,
+            false => {
+                joined = [&self.buffer, *input].concat();
+                &joined[..]
+            }
+        };
+        if fresh || !self.buffer.is_empty() {
+            match message::begins(self.side, bytes) {
+                Match::Yes => return true,
+                Match::Perhaps => self.buffer.extend_from_slice(input),
+                Match::No => self.hunt(false),
+            }
+        }
+        *input = &[];
+        false
+    }
+
+    /// What begins here can't be read: it is passed over if its length is known.
+    fn refused(&mut self, input: &[u8], reason: Incomplete) -> Step {
+        let held = self.buffer.len() as u64;
+        if !self.started && !self.in_stream {
+            self.started = true;
+            return Step::Started { begun: held };
+        }
+        let bytes = match held {
+            0 => input,
+            _ => &self.buffer[..],
+        };
+        match message::total(bytes).filter(|&total| total > held) {
+            Some(total) => {
+                self.buffer = Vec::new();
+                self.state = State::Passing(total - held);
+            }
+            None => self.hunt(false),
+        }
+        self.cut(reason)
+    }
+
+    /// The message can't be followed; a frame of which the stream is not known is none.
+    fn cut(&self, reason: Incomplete) -> Step {
+        match self.started {
+            true => Step::Broken(reason),
+            false => Step::Hole(reason),
+        }
+    }
+
+    /// Bytes of a head are missing. Takes those of this message from `n`, if their end is known.
+    fn torn(&mut self, n: &mut u64, lost: bool) -> Step {
+        let held = self.buffer.len() as u64;
+        if !self.started && !self.in_stream {
+            self.started = true;
+            return Step::Started { begun: held };
+        }
+        let large = n.saturating_add(held) > HEAD_LIMIT as u64;
+        let reason = match (lost, large) {
+            (true, _) => Incomplete::LostEvents,
+            (false, true) => Incomplete::HeadTooLarge,
+            (false, false) => Incomplete::BytesUnseen,
+        };
+        match message::total(&self.buffer).filter(|&total| total > held) {
+            Some(total) => {
+                self.buffer = Vec::new();
+                self.state = State::Passing(total - held);
+            }
+            None => {
+                *n = 0;
+                self.hunt(lost);
+            }
+        }
+        self.cut(reason)
+    }
+}
+
+impl Reading {
+    /// Nothing that follows would add to the head.
+    fn is_known(&self) -> bool {
+        match self {
+            Reading::Nothing => true,
+            Reading::Struct(walk) => walk.is_known(),
+            Reading::ErrorProto(error) => error.is_known(),
+        }
+    }
+}
+
+/// The head of an answer, with what was read of its content.
+fn answered(mut head: Box<Head>, reading: &Reading) -> Box<Head> {
+    head.failure = match (head.kind, reading) {
+        (Kind::Exception, Reading::Struct(walk)) => Some(Failure::Exception {
+            type_id: walk.type_id.unwrap_or(0),
+            message: walk.text.clone(),
+        }),
+        (Kind::Exception, Reading::ErrorProto(error)) => Some(Failure::Exception {
+            type_id: error.type_id.unwrap_or(0),
+            message: error.text.clone(),
+        }),
+        (Kind::Reply, Reading::Struct(walk)) => {
+            walk.first.filter(|&id| id > 0).map(Failure::Declared)
+        }
+        _ => None,
+    };
+    head
+}
