@@ -429,12 +429,12 @@ impl Protocol for Http2 {
 
     fn end(&mut self, side: Side, reason: Incomplete, out: &mut Vec<Event>) {
         self.reader(side).deafen();
-        self.streams.cut(side, reason, |_, _| true, out);
         if side == Side::Response {
             let unseen = self.unseen.unwrap_or(self.unseen_below.1);
             self.streams.drop_early(u32::MAX, unseen, out);
             self.refused = Some((0, reason));
         }
+        self.streams.cut(side, reason, |_, _| true, out);
     }
 
     fn framing(&self) -> Option<Framing> {

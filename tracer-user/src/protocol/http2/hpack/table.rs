@@ -136,6 +136,18 @@ impl Table {
         }
     }
 
+    /// How many entries are kept.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// What they count.
+    #[cfg(test)]
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
     fn evict(&mut self) {
         let limit = self.limit.unwrap_or(usize::MAX);
         while self.size > limit.min(MEMORY_LIMIT) {

@@ -2,6 +2,7 @@
 
 mod frames;
 mod holes;
+mod limits;
 mod random;
 
 use super::Http2;
