@@ -87,6 +87,16 @@ impl Feed {
         }
     }
 
+    /// What flows is known to be of that protocol.
+    #[cfg(test)]
+    pub fn of(kind: Kind, protocol: Box<dyn Protocol>) -> Feed {
+        Feed {
+            kind: Some(kind),
+            carries: Carries::Known(protocol),
+            ..Feed::new(false)
+        }
+    }
+
     /// Pieces that came behind their place, see [`Stream::late`].
     pub fn late(&self) -> u64 {
         self.received.stream.late() + self.sent.stream.late()

@@ -1,10 +1,14 @@
 //! The tracker as a whole: socket events in, spans out. A [`Bed`] plays the kernel.
 
 mod bounds;
+mod endings;
 mod exchanges;
 mod midway;
+mod multiplexed;
 mod parents;
 mod random;
+mod script;
+mod streams;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
