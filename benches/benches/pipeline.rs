@@ -1,8 +1,9 @@
 //! Ring records to spans, and to OTLP bytes: what an exchange costs the agent, on one core.
 //!
 //! The records are those of 64 keep-alive connections of a server, one read and one write per
-//! exchange, interleaved as an event loop would. Goal: 500,000 exchanges per second, encoding
-//! included; nothing listens at the endpoint, so the encoded batches only pile up. Times are CPU time.
+//! exchange, interleaved as an event loop would; and of one HTTP/2 connection with as many gRPC calls
+//! open at once. Goal: 500,000 exchanges per second, encoding included; nothing listens at the
+//! endpoint, so the encoded batches only pile up. Times are CPU time.
 
 use std::hint::black_box;
 use std::net::TcpListener;
@@ -33,6 +34,30 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sat, 21
 /// The body behind [`ANSWER`], which sendfile moved: not seen.
 const BODY: u32 = 615;
 
+/// What an HTTP/2 client, and a server, send first.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
+
+/// A frame of HTTP/2 behind the others.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8], out: &mut Vec<u8>) {
+    out.extend(&(payload.len() as u32).to_be_bytes()[1..]);
+    out.extend([kind, flags]);
+    out.extend(stream.to_be_bytes());
+    out.extend(payload);
+}
+
+/// Fields as they stand, after what the static table has (RFC 7541).
+fn block(of_table: &[u8], fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = of_table.to_vec();
+    for (name, value) in fields {
+        block.extend([0, name.len() as u8]);
+        block.extend(name.bytes());
+        block.push(value.len() as u8);
+        block.extend(value.bytes());
+    }
+    block
+}
+
 /// One record after the other, as the ring hands them out.
 #[derive(Default)]
 struct Records {
@@ -61,6 +86,63 @@ impl Records {
                 records.transfer(connection, 1, position, head, now + 20_000, ANSWER);
                 let position = position + u64::from(head);
                 records.transfer(connection, 1, position, BODY, now + 30_000, b"");
+            }
+            now += 1_000_000;
+        }
+        records
+    }
+
+    /// One HTTP/2 connection, `ROUNDS` times `CONNECTIONS` calls on it, those of a round open at once;
+    /// each message in a transfer of its own.
+    fn grpc() -> Records {
+        let ask = block(
+            // POST, http
+            b"\x83\x86",
+            &[
+                (":path", "/shop.Prices/Get"),
+                (":authority", "prices.example:9000"),
+                ("content-type", "application/grpc"),
+                ("user-agent", "grpc-go/1.83.1"),
+                ("te", "trailers"),
+                ("grpc-timeout", "999m"),
+                (
+                    "traceparent",
+                    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+                ),
+            ],
+        );
+        // 200
+        let answer = block(b"\x88", &[("content-type", "application/grpc")]);
+        let trailers = block(b"", &[("grpc-status", "0"), ("grpc-message", "")]);
+        let message = [&[0, 0, 0, 0, 95][..], &[b'm'; 95]].concat();
+
+        let mut records = Records::default();
+        records.connection(1);
+        let mut positions = [0, 0];
+        let mut now = 1_000_000_000;
+        let mut bytes = Vec::new();
+        let mut moved = |direction: usize, now, bytes: &mut Vec<u8>, records: &mut Records| {
+            let length = bytes.len() as u32;
+            records.transfer(1, direction as u8, positions[direction], length, now, bytes);
+            positions[direction] += u64::from(length);
+            bytes.clear();
+        };
+        bytes.extend(PREFACE);
+        moved(0, now, &mut bytes, &mut records);
+        bytes.extend(SETTINGS);
+        moved(1, now, &mut bytes, &mut records);
+        for round in 0..ROUNDS {
+            let streams = (0..CONNECTIONS).map(|n| ((round * CONNECTIONS + n) * 2 + 1) as u32);
+            for stream in streams.clone() {
+                frame(1, 0x4, stream, &ask, &mut bytes);
+                frame(0, 0x1, stream, &message, &mut bytes);
+                moved(0, now, &mut bytes, &mut records);
+            }
+            for stream in streams {
+                frame(1, 0x4, stream, &answer, &mut bytes);
+                frame(0, 0, stream, &message, &mut bytes);
+                frame(1, 0x5, stream, &trailers, &mut bytes);
+                moved(1, now + 20_000, &mut bytes, &mut records);
             }
             now += 1_000_000;
         }
@@ -194,8 +276,11 @@ fn pipeline(criterion: &mut Criterion) {
 
     let mut group = criterion.benchmark_group("exchanges");
     group.throughput(Throughput::Elements(CONNECTIONS * ROUNDS));
-    for (name, request) in [("small", SMALL), ("usual", USUAL)] {
-        let records = Records::new(request);
+    for (name, records) in [
+        ("small", Records::new(SMALL)),
+        ("usual", Records::new(USUAL)),
+        ("grpc", Records::grpc()),
+    ] {
         assert_eq!(run(&records, &own, drop), CONNECTIONS * ROUNDS);
         group.bench_function(format!("{name} to spans"), |bencher| {
             bencher.iter_custom(|count| {

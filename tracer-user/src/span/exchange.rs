@@ -98,10 +98,15 @@ impl Message {
     }
 
     /// None will come, since none was asked for (a oneway call).
-    pub fn is_unwanted(&mut self) {
+    pub fn will_not_come(&mut self) {
         if self.progress == Progress::Awaited {
             self.progress = Progress::Unwanted;
         }
+    }
+
+    /// It was asked for.
+    pub fn is_wanted(&self) -> bool {
+        self.progress != Progress::Unwanted
     }
 
     /// It can't be followed further, or will not come. One that was never begun is no message; one

@@ -163,7 +163,8 @@ impl Tracker {
         if let Some(executor) = exchange.executor {
             let process = self.processes.get_mut(&exchange.pid);
             let habits = process.map(|process| &mut process.habits);
-            self.executors.ended(habits, executor);
+            self.executors
+                .ended(habits, executor, exchange.response.is_wanted());
         }
     }
 

@@ -9,7 +9,7 @@
 //! * a thread that reads a request while it serves one of another connection (an event loop);
 //! * an exchange answered by another thread than the one that read it (handed over, migrated);
 //! * a request written by a thread that serves at other times, and does not now (it also does work of
-//!   its own: a timer, a queue);
+//!   its own: a timer, a queue); unless what it read last wants no answer, and so shows no end;
 //! * a Go program whose goroutine is not known: goroutines migrate.
 //!
 //! While other threads serve at the same time, a process must first have shown [`PROOF`] exchanges
@@ -107,6 +107,8 @@ struct Serving {
     count: u32,
     /// No other was in its hands since this one was read.
     alone: bool,
+    /// The last one wanted no answer: whether it still serves it does not show.
+    unanswered: bool,
 }
 
 /// What every executor is serving now.
@@ -137,6 +139,7 @@ impl Executors {
             node,
             count: 1,
             alone: true,
+            unanswered: false,
         };
         match self.serving.get_mut(&executor) {
             None => _ = self.serving.insert(executor, first),
@@ -167,13 +170,14 @@ impl Executors {
         }
     }
 
-    /// The exchange is over, answered or not.
-    pub fn ended(&mut self, habits: Option<&mut Habits>, reader: Executor) {
+    /// The exchange is over, answered or not. `wanted`: an answer was asked for.
+    pub fn ended(&mut self, habits: Option<&mut Habits>, reader: Executor, wanted: bool) {
         if let Some(habits) = habits {
             habits.in_flight = habits.in_flight.saturating_sub(1);
         }
         if let Some(serving) = self.serving.get_mut(&reader) {
             serving.count = serving.count.saturating_sub(1);
+            serving.unanswered = !wanted;
         }
     }
 
@@ -189,7 +193,7 @@ impl Executors {
         let executor = habits.executor(task)?;
         let serving = self.serving.get(&executor)?;
         if serving.count == 0 {
-            habits.told_by_executor = false;
+            habits.told_by_executor &= serving.unanswered;
             return None;
         }
         let multiplexed = serving.multiplexed || on.multiplexed;
@@ -275,7 +279,8 @@ mod tests {
         );
         bed.executors
             .answered(&mut habits, executor.unwrap(), single(10), task(1));
-        bed.executors.ended(Some(&mut habits), executor.unwrap());
+        bed.executors
+            .ended(Some(&mut habits), executor.unwrap(), true);
         let (_, next) = bed.read(&mut habits, 1, 10);
         assert_eq!(bed.cause(&mut habits, 1), Some(next));
     }
@@ -284,7 +289,8 @@ mod tests {
     fn a_thread_that_also_works_unasked_tells_nothing() {
         let (mut bed, mut habits) = (Bed::new(), Habits::new(false));
         let (executor, _) = bed.read(&mut habits, 1, 10);
-        bed.executors.ended(Some(&mut habits), executor.unwrap());
+        bed.executors
+            .ended(Some(&mut habits), executor.unwrap(), true);
         assert_eq!(bed.cause(&mut habits, 1), None, "a timer's, say");
         bed.read(&mut habits, 1, 10);
         assert_eq!(bed.cause(&mut habits, 1), None, "this may be one's, too");
@@ -296,7 +302,7 @@ mod tests {
         let (first, _) = bed.read(&mut habits, 1, 10);
         let (second, _) = bed.read(&mut habits, 1, 11);
         assert_eq!((bed.cause(&mut habits, 1), second), (None, None));
-        bed.executors.ended(Some(&mut habits), first.unwrap());
+        bed.executors.ended(Some(&mut habits), first.unwrap(), true);
         bed.read(&mut habits, 1, 12);
         assert_eq!(bed.cause(&mut habits, 1), None);
     }
@@ -307,7 +313,8 @@ mod tests {
         let (executor, _) = bed.read(&mut habits, 1, 10);
         bed.executors
             .answered(&mut habits, executor.unwrap(), single(10), task(2));
-        bed.executors.ended(Some(&mut habits), executor.unwrap());
+        bed.executors
+            .ended(Some(&mut habits), executor.unwrap(), true);
         bed.read(&mut habits, 1, 10);
         assert_eq!(bed.cause(&mut habits, 1), None);
     }
@@ -318,9 +325,10 @@ mod tests {
         let (first, _) = bed.read(&mut habits, 1, 10);
         let (second, _) = bed.read(&mut habits, 1, 10);
         assert_eq!(bed.cause(&mut habits, 1), None);
-        bed.executors.ended(Some(&mut habits), first.unwrap());
+        bed.executors.ended(Some(&mut habits), first.unwrap(), true);
         assert_eq!(bed.cause(&mut habits, 1), None, "the other ran beside it");
-        bed.executors.ended(Some(&mut habits), second.unwrap());
+        bed.executors
+            .ended(Some(&mut habits), second.unwrap(), true);
         let (_, span) = bed.read(&mut habits, 1, 10);
         assert_eq!(bed.cause(&mut habits, 1), Some(span));
     }
@@ -334,11 +342,13 @@ mod tests {
             assert_eq!(bed.cause(&mut habits, 2), None);
             bed.executors
                 .answered(&mut habits, executor.unwrap(), single(11), task(2));
-            bed.executors.ended(Some(&mut habits), executor.unwrap());
+            bed.executors
+                .ended(Some(&mut habits), executor.unwrap(), true);
         }
         let (_, span) = bed.read(&mut habits, 2, 11);
         assert_eq!(bed.cause(&mut habits, 2), Some(span));
-        bed.executors.ended(Some(&mut habits), beside.unwrap());
+        bed.executors
+            .ended(Some(&mut habits), beside.unwrap(), true);
     }
 
     #[test]
@@ -404,8 +414,24 @@ mod tests {
         for executor in [first, second] {
             bed.executors
                 .answered(&mut habits, executor, multiplexed(10), task(1));
-            bed.executors.ended(Some(&mut habits), executor);
+            bed.executors.ended(Some(&mut habits), executor, true);
         }
         assert_eq!(habits.proven, 0, "whoever writes for all proves nothing");
+    }
+
+    #[test]
+    fn who_goes_on_with_a_call_that_wants_no_answer_shows_no_sign() {
+        let (mut bed, mut habits) = (Bed::new(), Habits::new(false));
+        let (executor, _) = bed.read(&mut habits, 1, 10);
+        bed.executors
+            .ended(Some(&mut habits), executor.unwrap(), false);
+        assert_eq!(bed.cause(&mut habits, 1), None, "is it over?");
+        let (executor, span) = bed.read(&mut habits, 1, 10);
+        assert_eq!(bed.cause(&mut habits, 1), Some(span));
+        bed.executors
+            .ended(Some(&mut habits), executor.unwrap(), true);
+        assert_eq!(bed.cause(&mut habits, 1), None, "a timer's, say");
+        bed.read(&mut habits, 1, 10);
+        assert_eq!(bed.cause(&mut habits, 1), None);
     }
 }

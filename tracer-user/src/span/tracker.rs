@@ -340,7 +340,10 @@ impl Tracker {
             E::ResponseHead(id, head) => {
                 if let Some((_, exchange)) = self.find(slot, id) {
                     exchange.response.head = Some(head);
-                    exchange.stamps.response.head = at.moment(Side::Response).end;
+                    // The end of a stream may say more than its head did (TTHeader).
+                    if exchange.stamps.response.head == 0 {
+                        exchange.stamps.response.head = at.moment(Side::Response).end;
+                    }
                 }
             }
             E::ResponseEnded(id, sizes) => {
@@ -398,7 +401,7 @@ impl Tracker {
             }
             E::NoResponse(id) => {
                 if let Some((key, exchange)) = self.find(slot, id) {
-                    exchange.response.is_unwanted();
+                    exchange.response.will_not_come();
                     self.finish_if_over(slot, key, host);
                 }
             }
@@ -423,7 +426,9 @@ impl Tracker {
         };
         if connection.open.len() >= MAX_OPEN || self.exchanges.len() >= MAX_EXCHANGES {
             self.counts.limits.exchanges += 1;
-            if let Some(process) = self.processes.get_mut(&task.pid) {
+            if kind == Kind::Server
+                && let Some(process) = self.processes.get_mut(&task.pid)
+            {
                 process.habits.lost_sight();
             }
             return;

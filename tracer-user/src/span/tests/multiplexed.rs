@@ -318,6 +318,123 @@ fn ends_that_were_met_at_different_moments_still_find_each_other() {
     bed.assert_empty();
 }
 
+/// Which calls failed, and how: (kind, number, error.type).
+fn failures(spans: &[Span]) -> Vec<(Kind, u32, String)> {
+    let mut failures: Vec<_> = spans
+        .iter()
+        .filter(|span| crate::semconv::error(span).is_some())
+        .map(|span| (span.kind, number(span), error_type(span)))
+        .collect();
+    failures.sort_by_key(|(kind, number, _)| (*kind == Kind::Server, *number));
+    failures
+}
+
+fn error_type(span: &Span) -> String {
+    #[derive(Default)]
+    struct Picked(String);
+    impl crate::semconv::AttributeSink for Picked {
+        fn text(&mut self, name: &str, pieces: &[&str]) {
+            if name == "error.type" {
+                self.0 = pieces.concat();
+            }
+        }
+        fn int(&mut self, _: &str, _: i64) {}
+        fn double(&mut self, _: &str, _: f64) {}
+        fn texts(&mut self, _: &str, _: &[&str]) {}
+    }
+    let mut picked = Picked::default();
+    crate::semconv::attributes(span, &Default::default(), &mut picked);
+    picked.0
+}
+
+fn reset(n: u32, code: u32) -> Vec<u8> {
+    frame(3, 0, 2 * n + 1, &code.to_be_bytes())
+}
+
+#[test]
+fn calls_given_up_on_either_side() {
+    let mut bed = two_ends();
+    for n in 0..3 {
+        moved(
+            &mut bed,
+            Side::Request,
+            100 + u64::from(n) * 10,
+            &call(n).concat(),
+        );
+    }
+    moved(&mut bed, Side::Request, 200, &reset(0, 8));
+    moved(&mut bed, Side::Response, 300, &reset(1, 7));
+    moved(&mut bed, Side::Response, 400, &answer(2)[..2].concat());
+    moved(&mut bed, Side::Response, 500, &reset(2, 2));
+    let spans = bed.spans();
+    assert_eq!(spans.len(), 6);
+    assert_eq!(
+        failures(&spans),
+        [
+            (Kind::Client, 0, "CANCELLED".to_owned()),
+            (Kind::Client, 1, "UNAVAILABLE".to_owned()),
+            (Kind::Client, 2, "INTERNAL".to_owned()),
+            (Kind::Server, 1, "UNAVAILABLE".to_owned()),
+            (Kind::Server, 2, "INTERNAL".to_owned()),
+        ]
+    );
+    assert!(
+        spans
+            .iter()
+            .all(|span| span.incomplete == Some(Incomplete::StreamReset))
+    );
+    bed.stop();
+    bed.assert_empty();
+}
+
+#[test]
+fn a_server_that_goes_away_ends_each_of_its_open_calls_once() {
+    let mut bed = two_ends();
+    let calls = 50;
+    for n in 0..calls {
+        moved(
+            &mut bed,
+            Side::Request,
+            100 + u64::from(n) * 10,
+            &call(n).concat(),
+        );
+    }
+    // It will answer the first forty, and does so with ten.
+    let last = (2 * 39 + 1_u32).to_be_bytes();
+    let goaway = frame(7, 0, 0, &[&last[..], &[0; 4]].concat());
+    moved(&mut bed, Side::Response, 1000, &goaway);
+    for n in 0..10 {
+        moved(
+            &mut bed,
+            Side::Response,
+            1100 + u64::from(n) * 10,
+            &answer(n).concat(),
+        );
+    }
+    bed.ended(1, End::All, 2000);
+    bed.ended(2, End::All, 2000);
+    bed.tick(1_000_000_000);
+    let spans = bed.spans();
+    for kind in [Kind::Client, Kind::Server] {
+        let mut of: Vec<_> = spans.iter().filter(|span| span.kind == kind).collect();
+        of.sort_by_key(|span| number(span));
+        let numbers: Vec<_> = of.iter().map(|span| number(span)).collect();
+        assert_eq!(numbers, (0..calls).collect::<Vec<_>>());
+        let why: Vec<_> = of.iter().map(|span| span.incomplete).collect();
+        let answered = vec![None; 10];
+        let open = vec![Some(Incomplete::ConnectionClosed); 30];
+        let refused = vec![Some(Incomplete::StreamReset); 10];
+        assert_eq!(why, [answered, open, refused].concat(), "{kind:?}");
+        assert!(
+            of[10..]
+                .iter()
+                .all(|span| crate::semconv::error(span).is_some())
+        );
+    }
+    bed.stop();
+    bed.assert_empty();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

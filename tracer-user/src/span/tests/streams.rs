@@ -164,6 +164,33 @@ fn of_a_long_stream_the_first_messages_are_kept_and_all_counted() {
 }
 
 #[test]
+fn the_end_of_a_stream_may_say_more_than_its_head() {
+    let mut bed = streaming();
+    let script = bed.scripted(1, Kind::Client, Some(Framing::LengthPrefixed));
+    let asked = vec![
+        Told::RequestStarted(0, 0),
+        Told::RequestHead(0, thrift(rpc::Kind::Call)),
+        Told::RequestEnded(0, SIZES),
+    ];
+    bed.told(&script, Request, (100, 110), asked);
+    let head = vec![
+        Told::ResponseStarted(0),
+        Told::ResponseHead(0, thrift(rpc::Kind::Reply)),
+    ];
+    bed.told(&script, Response, (190, 200), head);
+    let end = vec![
+        Told::ResponseHead(0, thrift(rpc::Kind::Exception)),
+        Told::ResponseEnded(0, SIZES),
+    ];
+    bed.told(&script, Response, (290, 300), end);
+    let span = bed.span();
+    let kind = span.response.as_ref().and_then(Head::rpc).unwrap().kind;
+    assert_eq!(kind, rpc::Kind::Exception);
+    assert_eq!(span.instants.header_read, unix(200));
+    assert_eq!(span.end_ns, unix(300));
+}
+
+#[test]
 fn a_call_given_up_by_its_client_ends_then() {
     let mut bed = streaming();
     let script = bed.scripted(1, Kind::Client, HTTP2);
