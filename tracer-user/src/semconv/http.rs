@@ -128,7 +128,8 @@ pub(super) fn common(span: &Span, options: &Options, sink: &mut impl AttributeSi
         };
         sink.text("network.protocol.version", &[version]);
     }
-    if let Some(response) = span.http_response() {
+    // 0: HPACK's memory hides it.
+    if let Some(response) = span.http_response().filter(|head| head.status() != 0) {
         sink.int(name::STATUS_CODE, response.status().into());
     }
     match failure(span) {

@@ -63,9 +63,12 @@ fn what_hpack_hides_is_left_out() {
         head.push(b":authority", b"shop.example:81");
         let span = Span {
             request: Some(head.into()),
+            response: Some(Head::response(0, Version::Http2).into()),
             incomplete: Some(Incomplete::AttachedMidway),
             ..sample
         };
+        assert_eq!(one(&span, "http.response.status_code"), "");
+        assert_eq!(error(&span), None);
         assert_eq!(span_name(&span, &Options::default()), "HTTP");
         assert_eq!(one(&span, url), "");
         assert_eq!(one(&span, "http.request.method"), "");

@@ -9,6 +9,7 @@ mod parents;
 mod random;
 mod script;
 mod streams;
+mod thrift;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
