@@ -5,7 +5,7 @@
 //! request, and the events.
 //!
 //! Left out: what heads say beyond framing (see [`crate::context`], [`crate::semconv`]), and whatever
-//! a connection carries after `CONNECT` or `Upgrade`.
+//! a connection carries after `CONNECT` or `Upgrade`, unless that is HTTP/2 ([`upgrade`]).
 
 mod body;
 mod head;
@@ -13,6 +13,7 @@ mod pairing;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
 use body::{Body, is_interim, is_tunnel, request_body, response_body};
 use pairing::{Owner, Pairing};
@@ -22,6 +23,7 @@ pub use head::HEAD_LIMIT;
 use head::{Framing, Method};
 
 use super::http::Head;
+use super::http2::Http2;
 use super::{Event, ExchangeId, Incomplete, Input, Match, Protocol, Side, Sizes};
 
 /// Most bytes of a response kept for a request whose own record comes after it in the ring. One
@@ -61,6 +63,8 @@ pub struct Http1 {
     /// Bytes of a response that came before its request's, and whether their transfer has ended.
     early: Vec<u8>,
     early_ended: bool,
+    /// What the connection carries from now on.
+    http2: Option<Box<Http2>>,
 }
 
 impl Http1 {
@@ -80,6 +84,7 @@ impl Http1 {
             closed: None,
             early: Vec::new(),
             early_ended: false,
+            http2: None,
         }
     }
 
@@ -126,6 +131,9 @@ impl Http1 {
                     }
                 }
                 step => self.response_step(step, out),
+            }
+            if let Some(http2) = &mut self.http2 {
+                return http2.push(Side::Response, Input::Bytes(input), out);
             }
         }
     }
@@ -321,6 +329,9 @@ impl Http1 {
             out.push(Event::ResponseInterim(id));
             return;
         }
+        if upgrade::agrees(&head) && self.request == id && self.requests.is_idle() {
+            return self.upgrade(id, out);
+        }
         out.push(Event::ResponseHead(id, super::Head::Http(head)));
         let body = match response_body(status, method, framing) {
             Ok(body) => body,
@@ -454,6 +465,9 @@ impl Http1 {
 
 impl Protocol for Http1 {
     fn push(&mut self, side: Side, input: Input<'_>, out: &mut Vec<Event>) {
+        if let Some(http2) = &mut self.http2 {
+            return http2.push(side, input, out);
+        }
         match (side, input) {
             (Side::Request, Input::Bytes(bytes)) => self.request_bytes(bytes, out),
             (Side::Response, Input::Bytes(bytes)) => self.response_bytes(bytes, out),
@@ -465,6 +479,9 @@ impl Protocol for Http1 {
     }
 
     fn end(&mut self, side: Side, reason: Incomplete, out: &mut Vec<Event>) {
+        if let Some(http2) = &mut self.http2 {
+            return http2.end(side, reason, out);
+        }
         match side {
             Side::Request => {
                 if let Some(Err(reason)) = self.requests.end(reason) {
@@ -488,6 +505,10 @@ impl Protocol for Http1 {
                 }
             }
         }
+    }
+
+    fn framing(&self) -> Option<super::Framing> {
+        self.http2.as_ref()?.framing()
     }
 }
 

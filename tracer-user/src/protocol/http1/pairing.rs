@@ -167,6 +167,11 @@ impl Pairing {
         (id, None)
     }
 
+    /// The number of the next exchange.
+    pub(super) fn next(&self) -> ExchangeId {
+        self.next
+    }
+
     /// A request begins, or is open, that did not wait for the one before it.
     pub(super) fn see_overlap(&mut self) {
         self.overlapping = true;

@@ -331,6 +331,11 @@ impl Reader {
         matches!(self.state, State::Tail(_))
     }
 
+    /// Between messages.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle)
+    }
+
     /// Looking for a message's begin after a hole.
     pub(super) fn is_hunting(&self) -> bool {
         matches!(self.state, State::Hunting { .. })

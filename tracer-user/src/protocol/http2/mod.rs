@@ -85,6 +85,18 @@ impl Http2 {
         }
     }
 
+    /// HTTP/1.1 goes on as HTTP/2: an exchange whose request was sent becomes stream 1 (RFC 7540,
+    /// section 3.2). `next` is the number of the next exchange; `asked` bytes of requests went before.
+    pub(super) fn upgraded(exchange: ExchangeId, next: ExchangeId, asked: u64) -> Http2 {
+        let mut http = Http2::new(false);
+        http.requests.begin_at(asked);
+        http.next = next;
+        http.last = 1;
+        let first = http.streams.open(1, exchange, &mut Vec::new());
+        first.request.phase = Phase::Over;
+        http
+    }
+
     fn read(&mut self, side: Side, mut input: &[u8], out: &mut Vec<Event>) {
         loop {
             match self.reader(side).bytes(&mut input) {

@@ -123,6 +123,11 @@ impl Reader {
         }
     }
 
+    /// So many bytes went before.
+    pub(super) fn begin_at(&mut self, position: u64) {
+        self.position = position;
+    }
+
     /// Reads on, taking what it used from `input`; to be called until it says [`Step::More`].
     pub(super) fn bytes<'a>(&mut self, input: &mut &'a [u8]) -> Step<'a> {
         loop {

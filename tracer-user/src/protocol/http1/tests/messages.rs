@@ -277,6 +277,46 @@ fn upgrade() {
     assert!(wire.close().is_empty());
 }
 
+/// What a client asks with that would rather speak HTTP/2.
+const WOULD_UPGRADE: &str = "GET /old HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\n\
+    Upgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n";
+
+#[test]
+fn an_upgrade_to_http2_goes_on_as_such() {
+    let mut wire = Wire::new();
+    assert_eq!(wire.ask(WOULD_UPGRADE), ["q0+", "q0 GET /old", "q0. 98/0"]);
+    // The 101, the server's settings, and the response to the upgrading request on stream 1.
+    let agreed = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    let frames = b"\0\0\0\x04\0\0\0\0\0\0\0\x01\x01\x04\0\0\0\x01\x88";
+    assert_eq!(
+        wire.answer([&agreed[..], frames].concat()),
+        ["r0+", "r0?", "r0+", "r0 200"]
+    );
+    assert_eq!(wire.http.framing(), Some(crate::protocol::Framing::Http2));
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let request = b"\0\0\x03\x01\x05\0\0\0\x03\x82\x86\x84";
+    let mut events = Vec::new();
+    let bytes = [&preface[..], request].concat();
+    wire.http
+        .push(Side::Request, Input::Bytes(&bytes), &mut events);
+    let words: Vec<_> = events.iter().map(word).collect();
+    assert_eq!(words, ["q1+", "q1 GET /", "q1. 12/0"]);
+    assert!(matches!(events[0], Event::RequestStarted(1, 131)));
+    assert_eq!(wire.answer(b"\0\0\x02\0\x01\0\0\0\x01hi"), ["r0. 21/2"]);
+    assert_eq!(wire.close(), ["r1! connection_closed"]);
+}
+
+#[test]
+fn a_server_that_does_not_upgrade_answers() {
+    let mut wire = Wire::new();
+    wire.ask(WOULD_UPGRADE);
+    assert_eq!(
+        wire.answer("HTTP/1.1 204 No\r\nUpgrade: h2c\r\n\r\n"),
+        ["r0+", "r0 204", "r0. 33/0"]
+    );
+    assert_eq!(wire.ask(GET).len(), 3);
+}
+
 #[test]
 fn connect() {
     let mut wire = Wire::new();
