@@ -11,6 +11,7 @@ use clap::Parser;
 mod bench;
 mod demo;
 mod ebpf;
+mod fuzz;
 mod run;
 mod setup;
 mod test;
@@ -26,6 +27,14 @@ enum Task {
         /// Only compare: fail if the committed object is not what its sources build to.
         #[arg(long)]
         check: bool,
+    },
+    /// Fuzz the parsers: each, or one, for that many executions.
+    Fuzz {
+        /// One of http1, http2, hpack, thrift, ttheader, detect, event.
+        target: Option<String>,
+        /// Executions of each.
+        #[arg(long, default_value_t = 1_000_000)]
+        runs: u64,
     },
     /// Run every test: unit, the BPF object's freshness, live against real servers (as root).
     Test {
@@ -47,6 +56,9 @@ fn main() -> ExitCode {
         Task::Setup => setup::ensure(setup::Purpose::Everything),
         Task::BuildEbpf { check } => setup::ensure(setup::Purpose::Ebpf)
             .and_then(|()| if check { ebpf::check() } else { ebpf::build() }),
+        Task::Fuzz { target, runs } => {
+            setup::ensure(setup::Purpose::Test).and_then(|()| fuzz::run(target.as_deref(), runs))
+        }
         Task::Test { filter } => test::all(filter.as_deref()),
         Task::Demo { duration } => demo::run(duration),
         Task::Bench(options) => bench::run(&options),

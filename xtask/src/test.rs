@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{ebpf, run, setup};
+use crate::{ebpf, fuzz, run, setup};
 
 /// What `cargo test` and libtest-mimic say at the end of each test binary, summed up.
 #[derive(Default)]
@@ -42,6 +42,13 @@ pub fn all(filter: Option<&str>) -> Result<()> {
         command.args(["test", "--workspace", "--exclude", "tests"]);
         count(command, filter, &mut counts)
     });
+    if filter.is_none() {
+        step("fuzzing, for a while", &mut failed, || {
+            fuzz::test()?;
+            counts.passed += 1;
+            Ok(())
+        });
+    }
     step("live tests", &mut failed, || {
         let agent = run::agent()?;
         let mut command = run::cargo();

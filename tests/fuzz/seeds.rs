@@ -1,0 +1,323 @@
+//! What the fuzzers begin with, of all forms there are on the wire. Part of xtask, which writes it.
+
+use std::fs;
+use std::path::Path;
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const SETTINGS: &[u8] = b"\0\0\x06\x04\0\0\0\0\0\0\x01\0\0\x10\0";
+
+/// Writes the seeds, into a folder per target.
+pub fn write_all(folder: &Path) -> std::io::Result<()> {
+    let connections = [
+        ("http1", http1()),
+        ("http2", http2()),
+        ("thrift", thrift()),
+        ("ttheader", ttheader()),
+    ];
+    let all = connections.iter().flat_map(|(_, scripts)| scripts.clone());
+    write(folder, "detect", all.collect())?;
+    for (target, scripts) in connections {
+        write(folder, target, scripts)?;
+    }
+    write(folder, "hpack", hpack())?;
+    write(folder, "event", event())
+}
+
+fn write(folder: &Path, target: &str, seeds: Vec<Vec<u8>>) -> std::io::Result<()> {
+    let folder = folder.join(target);
+    fs::create_dir_all(&folder)?;
+    for (n, seed) in seeds.into_iter().enumerate() {
+        fs::write(folder.join(format!("seed-{n}")), seed)?;
+    }
+    Ok(())
+}
+
+fn http1() -> Vec<Vec<u8>> {
+    let get = "GET /a?b=1 HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n";
+    let post = "POST /p HTTP/1.1\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
+    let chunked =
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x\r\nhello\r\n0\r\nT: 1\r\n\r\n";
+    let long = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n";
+    let upgrade = "GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    let agreed = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n";
+    let frames = [SETTINGS, b"\0\0\x01\x01\x05\0\0\0\x01\x88"].concat();
+    vec![
+        Writer::new(false).ask(get).answer(chunked).ask(get).done(),
+        Writer::new(false)
+            .ask(get)
+            .answer(long)
+            .gap(1000, false)
+            .done(),
+        Writer::new(true)
+            .answer("rest of a body")
+            .ask(post)
+            .answer("HTTP/1.1 100 Continue\r\n\r\n")
+            .ask("hello")
+            .answer("HTTP/1.0 304 Not Modified\r\n\r\n")
+            .done(),
+        Writer::new(false)
+            .ask([get, post, get].concat())
+            .gap(60, true)
+            .answer(long)
+            .done(),
+        Writer::new(false)
+            .ask("CONNECT a:1 HTTP/1.1\r\n\r\n")
+            .answer("HTTP/1.1 403 No\r\n\r\n")
+            .done(),
+        Writer::new(false)
+            .ask(upgrade)
+            .answer([&agreed[..], &frames].concat())
+            .ask([PREFACE, SETTINGS, b"\0\0\x03\x01\x05\0\0\0\x03\x82\x86\x84"].concat())
+            .done(),
+    ]
+}
+
+fn http2() -> Vec<Vec<u8>> {
+    let open = [PREFACE, SETTINGS].concat();
+    let get = b"\0\0\x03\x01\x05\0\0\0\x01\x82\x86\x84";
+    let ok = b"\0\0\x01\x01\x04\0\0\0\x01\x88\0\0\x05\0\x01\0\0\0\x01hello";
+    // The fields are inserted, and come by their indices in the second call.
+    let call = b"\0\0\x19\x01\x04\0\0\0\x01\x83\x86\x44\x02/7\x5f\x10application/grpc\
+        \0\0\x08\0\x01\0\0\0\x01\0\0\0\0\x03abc";
+    let again = b"\0\0\x04\x01\x05\0\0\0\x03\x83\x86\xbf\xbe";
+    let answer = b"\0\0\x13\x01\x04\0\0\0\x01\x88\x5f\x10application/grpc\
+        \0\0\x08\0\0\0\0\0\x01\0\0\0\0\x03abc\0\0\x0e\x01\x05\0\0\0\x01\x40\x0bgrpc-status\x010";
+    let split =
+        b"\0\0\x01\x01\x01\0\0\0\x05\x82\0\0\x01\x09\0\0\0\0\x05\x86\0\0\x01\x09\x04\0\0\0\x05\x84";
+    let padded = b"\0\0\x0b\x01\x2d\0\0\0\x05\x02\0\0\0\0\x10\x82\x86\x84\0\0";
+    let others = b"\0\0\x08\x06\0\0\0\0\0pingping\0\0\x04\x08\0\0\0\0\0\0\0\x10\0\
+        \0\0\x05\x02\0\0\0\0\x01\0\0\0\0\x10\0\0\x04\x03\0\0\0\0\x01\0\0\0\x08";
+    let away = b"\0\0\x08\x07\0\0\0\0\0\0\0\0\x01\0\0\0\0";
+    let promise = b"\0\0\x07\x05\x04\0\0\0\x01\0\0\0\x02\x82\x86\x84";
+    let large = b"\0\x27\x10\0\x01\0\0\0\x01\0\0\0\x27\x0b";
+    vec![
+        Writer::new(false)
+            .answer(SETTINGS)
+            .ask([&open[..], get].concat())
+            .answer(ok)
+            .done(),
+        Writer::new(false)
+            .ask([&open[..], call, again].concat())
+            .answer([SETTINGS, answer].concat())
+            .done(),
+        Writer::new(false)
+            .ask([&open[..], split, padded].concat())
+            .answer([SETTINGS, promise, away].concat())
+            .done(),
+        Writer::new(false)
+            .ask([&open[..], get, others].concat())
+            .answer(ok)
+            .done(),
+        Writer::new(true)
+            .ask([&others[..], again].concat())
+            .answer(answer)
+            .done(),
+        Writer::new(false)
+            .ask([&open[..], get].concat())
+            .answer([SETTINGS, &ok[..10], large].concat())
+            .gap(9995, false)
+            .gap(50, true)
+            .answer(ok)
+            .done(),
+    ]
+}
+
+/// A message in Thrift's strict binary protocol: `t` 1 call, 2 reply, 3 exception, 4 oneway.
+fn binary(t: u8, sequence: u8) -> Vec<u8> {
+    let mut message = vec![0x80, 1, 0, t];
+    message.extend(b"\0\0\0\x04echo\0\0\0");
+    message.push(sequence);
+    // Field 1: a string; of an exception also field 2: its type.
+    message.extend(b"\x0b\0\x01\0\0\0\x02hi");
+    if t == 3 {
+        message.extend(b"\x08\0\x02\0\0\0\x06");
+    }
+    message.push(0);
+    message
+}
+
+fn framed(message: &[u8]) -> Vec<u8> {
+    [&(message.len() as u32).to_be_bytes()[..], message].concat()
+}
+
+fn protobuf(t: u8) -> Vec<u8> {
+    framed(
+        &[
+            b"\x90\x01\0",
+            &[t][..],
+            b"\0\0\0\x04echo\0\0\0\x01\x0a\x02hi",
+        ]
+        .concat(),
+    )
+}
+
+fn thrift() -> Vec<Vec<u8>> {
+    let compact = |t: u8| [&[0x82, t << 5 | 1], &b"\x01\x04echo\x18\x02hi\0"[..]].concat();
+    let old = |t: u8| {
+        [
+            b"\0\0\0\x04echo",
+            &[t][..],
+            b"\0\0\0\x01\x0b\0\x01\0\0\0\x02hi\0",
+        ]
+        .concat()
+    };
+    // The header protocol of Apache: length, magic, flags, sequence id, words, protocol and infos.
+    let theader = |message: &[u8]| {
+        let header = b"\x0f\xff\0\0\0\0\0\x01\0\x01\0\0\0\0";
+        framed(&[header, message].concat())
+    };
+    let pair = |call: Vec<u8>, reply: Vec<u8>| Writer::new(false).ask(call).answer(reply).done();
+    let mut seeds = vec![
+        pair(binary(1, 1), binary(2, 1)),
+        pair(
+            [binary(1, 1), binary(4, 2), binary(1, 3)].concat(),
+            [binary(3, 3), binary(2, 1)].concat(),
+        ),
+        pair(compact(1), compact(2)),
+        pair(old(1), old(2)),
+    ];
+    let frames = [
+        pair(framed(&binary(1, 1)), framed(&binary(2, 1))),
+        pair(framed(&compact(1)), framed(&compact(3))),
+        pair(protobuf(1), protobuf(3)),
+        pair(theader(&binary(1, 1)), theader(&binary(2, 1))),
+        Writer::new(true)
+            .answer("xyz")
+            .ask(framed(&binary(1, 9)))
+            .gap(40, true)
+            .done(),
+    ];
+    // Bit 1 of the first byte: framed.
+    seeds.extend(frames.map(|mut seed| {
+        seed[0] |= 2;
+        seed
+    }));
+    seeds
+}
+
+fn ttheader() -> Vec<Vec<u8>> {
+    let header = |flags: u8, sequence: u8, protocol: u8, infos: &[u8], payload: &[u8]| {
+        let mut words = [&[protocol, 0], infos].concat();
+        words.resize(words.len().next_multiple_of(4), 0);
+        let mut message = vec![
+            0x10,
+            0,
+            0,
+            flags,
+            0,
+            0,
+            0,
+            sequence,
+            0,
+            (words.len() / 4) as u8,
+        ];
+        message.extend(words);
+        message.extend(payload);
+        framed(&message)
+    };
+    let to = b"\x10\0\x02\0\x09\0\x04echo\0\x06\0\x03srv";
+    let text = b"\x01\0\x01\0\x0bbiz-message\0\x02no";
+    let frame = |kind: u8| {
+        [
+            b"\x10\0\x02\0\x1b\0\x01",
+            &[b'0' + kind][..],
+            b"\0\x09\0\x04echo",
+        ]
+        .concat()
+    };
+    let pair = |call: Vec<u8>, reply: Vec<u8>| Writer::new(false).ask(call).answer(reply).done();
+    vec![
+        pair(
+            header(0, 1, 0, to, &binary(1, 1)),
+            header(0, 1, 0, text, &binary(2, 1)),
+        ),
+        pair(
+            header(0, 1, 0, to, &framed(&binary(1, 1))),
+            header(0, 1, 0, text, &framed(&binary(3, 1))),
+        ),
+        pair(
+            header(0, 1, 4, to, &protobuf(1)),
+            header(0, 1, 4, b"", &protobuf(2)),
+        ),
+        pair(
+            [
+                header(2, 5, 0x10, &frame(2), b""),
+                header(2, 5, 0x10, &frame(3), b"hi"),
+            ]
+            .concat(),
+            [
+                header(2, 5, 0x10, &frame(3), b"hi"),
+                header(2, 5, 0x10, &frame(4), b""),
+            ]
+            .concat(),
+        ),
+        Writer::new(true)
+            .ask("xyz")
+            .ask(header(0, 1, 0, to, &binary(1, 1)))
+            .gap(30, true)
+            .done(),
+    ]
+}
+
+fn hpack() -> Vec<Vec<u8>> {
+    let blocks: [&[u8]; 4] = [
+        b"\x82\x86\x84\x41\x0fwww.example.com\x40\x0acustom-key\x0ccustom-value",
+        b"\x82\x87\x85\xbf\xbe\x10\x08password\x06secret\x04\x0c/sample/path",
+        b"\x3f\xe1\x01\x41\x8c\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff",
+        b"\x20\x3f\xe1\x1f\x48\x82\x64\x02\x58\x85\xae\xc3\x77\x1a\x4b\xbe\xc0",
+    ];
+    let seed = |first: u8| {
+        let blocks = blocks
+            .iter()
+            .map(|block| [&[block.len() as u8], *block].concat());
+        [vec![first], blocks.collect::<Vec<_>>().concat()].concat()
+    };
+    vec![seed(0), seed(1), seed(7 << 1)]
+}
+
+fn event() -> Vec<Vec<u8>> {
+    // A record of each kind, and of kinds there are not, with what the fields may hold.
+    let record = |kind: u8| [vec![kind, 1], vec![1; 6], (0..120).collect()].concat();
+    let mut seeds: Vec<Vec<u8>> = (0..8).map(record).collect();
+    seeds.extend((0..8).map(|kind| [vec![kind], vec![0; 300]].concat()));
+    seeds
+}
+
+/// Writes a script, as `src/script.rs` reads it.
+struct Writer(Vec<u8>);
+
+impl Writer {
+    /// One without acts.
+    fn new(midway: bool) -> Writer {
+        Writer(vec![u8::from(midway)])
+    }
+
+    /// A transfer of the client's.
+    fn ask(self, bytes: impl AsRef<[u8]>) -> Writer {
+        self.transfer(0, bytes.as_ref())
+    }
+
+    /// A transfer of the server's.
+    fn answer(self, bytes: impl AsRef<[u8]>) -> Writer {
+        self.transfer(1, bytes.as_ref())
+    }
+
+    /// Bytes of the server's that were not captured (or, `lost`, whose event was not).
+    fn gap(mut self, n: u16, lost: bool) -> Writer {
+        self.0.push(if lost { 5 << 1 | 1 } else { 3 << 1 | 1 });
+        self.0.extend(n.to_le_bytes());
+        self
+    }
+
+    /// The script.
+    fn done(self) -> Vec<u8> {
+        self.0
+    }
+
+    fn transfer(mut self, side: u8, bytes: &[u8]) -> Writer {
+        self.0.push(7 << 1 | side);
+        self.0.extend((bytes.len() as u16).to_le_bytes());
+        self.0.extend(bytes);
+        self
+    }
+}
