@@ -26,8 +26,7 @@ pub(super) struct Opening {
     pub total: Option<u64>,
     /// What the content is to be read for.
     pub content: Content,
-    /// Its first bytes are its length.
-    pub prefixed: bool,
+    pub form: Form,
     /// It is a frame of a TTHeader stream.
     pub frame: Option<Frame>,
 }
@@ -55,28 +54,43 @@ pub(super) enum Form {
 
 /// Whether a message of that side and form begins with these bytes.
 pub(super) fn begins_as(form: Form, side: Side, bytes: &[u8]) -> Match {
-    let is = match bytes {
-        [0x80..=0xff, ..] => Form::Bare,
+    as_form(form, side, bytes, false)
+}
+
+/// The same on a connection whose sides are known.
+pub(super) fn goes_on(form: Form, side: Side, bytes: &[u8]) -> Match {
+    as_form(form, side, bytes, true)
+}
+
+fn as_form(form: Form, side: Side, bytes: &[u8], known: bool) -> Match {
+    match form_of(bytes) {
+        Ok(is) if is == form => begins(side, bytes, known),
+        Err(Match::Perhaps) if form != Form::Bare => Match::Perhaps,
+        _ => Match::No,
+    }
+}
+
+/// The form of a message with a mark that begins with these bytes.
+fn form_of(bytes: &[u8]) -> Result<Form, Match> {
+    match bytes {
+        [0x80..=0xff, ..] => Ok(Form::Bare),
         // A length beyond any limit.
-        [0x40..=0x7f, ..] => return Match::No,
-        [_, _, _, _, 0x10, ..] => Form::Ttheader,
-        [_, _, _, _, 0x0f | 0x80 | 0x82 | 0x90, ..] => Form::Framed,
-        [_, _, _, _, _, ..] => return Match::No,
-        _ if form == Form::Bare => return Match::No,
-        _ => return Match::Perhaps,
-    };
-    match is == form {
-        true => begins(side, bytes),
-        false => Match::No,
+        [0x40..=0x7f, ..] => Err(Match::No),
+        [_, _, _, _, 0x10, ..] => Ok(Form::Ttheader),
+        [_, _, _, _, 0x0f | 0x80 | 0x82 | 0x90, ..] => Ok(Form::Framed),
+        [_, _, _, _, _, ..] => Err(Match::No),
+        _ => Err(Match::Perhaps),
     }
 }
 
 /// Whether a message of that side begins with these bytes. The old encoding is never taken for
-/// one by itself.
-pub(super) fn begins(side: Side, bytes: &[u8]) -> Match {
+/// one by itself, and of a stream's frames only those that tell their side, unless the sides are
+/// `known`.
+fn begins(side: Side, bytes: &[u8], known: bool) -> Match {
     match open(side, bytes) {
         Ok(opening) => {
             let asks = match opening.frame {
+                Some(_) if known => side == Side::Request,
                 // Only a client names the service.
                 Some(Frame {
                     kind: FrameKind::Header,
@@ -147,7 +161,9 @@ pub(super) fn open(side: Side, bytes: &[u8]) -> Read<Opening> {
         short => short,
     })?;
     opening.length += at;
-    opening.prefixed &= at == 0;
+    if at > 0 {
+        opening.form = Form::Bare;
+    }
     opening.total = opening.total.map(|total| total + at as u64);
     opening.head.fields = fields;
     Ok(opening)
@@ -223,6 +239,9 @@ fn ttheader(side: Side, bytes: &[u8], fields: &mut Vec<(Key, Vec<u8>)>) -> Read<
         .get(ttheader::META..meta.header)
         .ok_or(Short::Needs(meta.header))?;
     let payload = meta.total - meta.header as u64;
+    if meta.header > HEAD_LIMIT {
+        return Err(Short::Large);
+    }
     if !meta.streaming && bytes.len() < meta.header + payload.min(6) as usize {
         // So that the infos are not read twice.
         return Err(Short::Needs(meta.header + payload.min(6) as usize));
@@ -327,7 +346,11 @@ fn opening(begin: &Begin<'_>, transport: Transport, length: usize, total: Option
             }
             _ => content(begin),
         },
-        prefixed: total.is_some(),
+        form: match (total, transport) {
+            (None, _) => Form::Bare,
+            (_, Transport::Ttheader | Transport::TtheaderFramed) => Form::Ttheader,
+            _ => Form::Framed,
+        },
         frame: None,
     }
 }
@@ -350,7 +373,10 @@ fn unread(side: Side, seq_id: i32, transport: Transport, length: usize, total: u
         length,
         total: Some(total),
         content: Content::Opaque,
-        prefixed: true,
+        form: match transport {
+            Transport::Theader => Form::Framed,
+            _ => Form::Ttheader,
+        },
         frame: None,
     }
 }

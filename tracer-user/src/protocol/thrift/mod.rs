@@ -115,7 +115,7 @@ impl Thrift {
     }
 
     fn new(midway: bool, form: Form) -> Thrift {
-        let reader = |side| Reader::new(side, midway, form == Form::Ttheader);
+        let reader = |side| Reader::new(side, midway, form);
         Thrift {
             requests: reader(Side::Request),
             responses: reader(Side::Response),

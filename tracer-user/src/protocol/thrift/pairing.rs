@@ -2,7 +2,7 @@
 //!
 //! A reply repeats its call's sequence id. Most clients number their calls (*distinct*): then the id
 //! alone names the call, in any order and whatever was lost around it. Some give every call the same
-//! id, or 0 (*repeating*): their replies come in the order of the calls, so counting pairs them, which
+//! id, mostly 0 (*repeating*): their replies come in the order of the calls, so counting pairs them, which
 //! is exact only as long as every message was seen. After a hole it is not: what is open then goes
 //! without its reply, and so does what follows until the line falls quiet, which is when a call
 //! begins after all replies due were seen. Only of a client that waits for each reply can that be told.
@@ -26,8 +26,8 @@ const RECENT: usize = 16;
 /// order: a reply that is that late is no longer awaited by anyone.
 const DOUBT_LIMIT: u64 = 256;
 
-/// Calls in a row that each began with none open, after which a client that once did otherwise is
-/// taken to wait for each reply: records of two tasks may change places in the ring now and then.
+/// Replies in a row that left no call open, after which a client that once did otherwise is taken to
+/// wait for each: records of two tasks may change places in the ring now and then.
 const SERIAL_RUN: u32 = 16;
 
 /// A call that awaits its reply.
@@ -84,7 +84,7 @@ pub(super) struct Pairing {
     given_up: u64,
     /// A reply came before that of an earlier call, though none was lost.
     reordered: bool,
-    /// A call began while another was open; calls since that did not.
+    /// A reply came while another call was open; replies since that did not.
     overlapping: bool,
     run: u32,
 }
@@ -124,12 +124,6 @@ impl Pairing {
         out: &mut Vec<Event>,
     ) -> Result<(), Incomplete> {
         self.learn(seq_id, out);
-        if self.open.is_empty() {
-            self.run = self.run.saturating_add(1);
-        } else {
-            self.overlapping = true;
-            self.run = 0;
-        }
         if self.numbering == Numbering::Distinct {
             let overdue = |call: &mut Call| call.doubt.is_some() && id - call.id > DOUBT_LIMIT;
             while let Some(call) = self.open.pop_front_if(overdue) {
@@ -201,10 +195,17 @@ impl Pairing {
     }
 
     fn take(&mut self, at: usize) -> Owner {
-        match self.open.remove(at) {
-            Some(call) => Owner::Exchange(call.id),
-            None => self.unmatched(),
+        let Some(call) = self.open.remove(at) else {
+            return self.unmatched();
+        };
+        // Calls that began before this reply.
+        if self.open.is_empty() {
+            self.run = self.run.saturating_add(1);
+        } else {
+            self.overlapping = true;
+            self.run = 0;
         }
+        Owner::Exchange(call.id)
     }
 
     /// A reply to no call that is open.
@@ -308,7 +309,7 @@ impl Pairing {
     /// What a call's sequence id tells of its client.
     fn learn(&mut self, seq_id: i32, out: &mut Vec<Event>) {
         let seen = self.numbered.min(RECENT);
-        let repeats = seq_id == 0 || self.recent[..seen].contains(&seq_id);
+        let repeats = self.recent[..seen].contains(&seq_id);
         self.recent[self.numbered % RECENT] = seq_id;
         self.numbered += 1;
         match self.numbering {

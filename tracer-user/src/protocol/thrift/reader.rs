@@ -4,10 +4,10 @@
 //! transfer begins, and only with a begin that is proper to its last byte.
 
 use super::begin::Short;
-use super::message::{self, Content, HEAD_LIMIT, Opening};
+use super::message::{self, Content, Form, HEAD_LIMIT, Opening};
 use super::protobuf::ErrorProto;
 use super::walk::{Progress, Walk};
-use crate::protocol::rpc::{Failure, Head, Kind, Transport};
+use crate::protocol::rpc::{Failure, Head, Kind};
 use crate::protocol::ttheader::stream::Frame;
 use crate::protocol::{Incomplete, Match, Side, Sizes};
 
@@ -57,7 +57,7 @@ enum State {
     Passing(u64),
     /// After a hole. `fresh`: the next byte begins a transfer. In [`Reader::buffer`]: what may be
     /// the begin of a message.
-    Hunting { fresh: bool },
+    Hunting { fresh: bool, reason: Incomplete },
     /// What comes is no message.
     Deaf,
 }
@@ -87,28 +87,35 @@ pub(super) struct Reader {
     state: State,
     /// The head so far, if it did not come in one input.
     buffer: Vec<u8>,
+    /// After a hole: where transfers begin in it.
+    begins: Vec<usize>,
     /// Bytes of this message.
     wire: u64,
     /// The message's begin was told.
     started: bool,
-    /// A message may be a stream's frame, which begins nothing; the last one was.
-    frames: bool,
+    /// What messages come in, as far as is known. In TTHeader one may be a stream's frame, which
+    /// begins nothing; the last one was.
+    form: Form,
     in_stream: bool,
 }
 
 impl Reader {
-    /// `midway`: the first byte may be any of a message. `frames`: messages may be frames of streams.
-    pub(super) fn new(side: Side, midway: bool, frames: bool) -> Reader {
+    /// Of a connection of that form. `midway`: the first byte may be any of a message.
+    pub(super) fn new(side: Side, midway: bool, form: Form) -> Reader {
         Reader {
             side,
             state: match midway {
-                true => State::Hunting { fresh: true },
+                true => State::Hunting {
+                    fresh: true,
+                    reason: Incomplete::AttachedMidway,
+                },
                 false => State::Idle,
             },
             buffer: Vec::new(),
+            begins: Vec::new(),
             wire: 0,
             started: false,
-            frames,
+            form,
             in_stream: false,
         }
     }
@@ -126,16 +133,19 @@ impl Reader {
                 let n = usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
                 *left -= n as u64;
                 *input = &input[n..];
-                if *left == 0 {
-                    self.state = State::Idle;
-                }
-                return Step::More;
-            }
-            State::Hunting { .. } => {
-                if !self.found(input) {
+                if *left > 0 {
                     return Step::More;
                 }
-                self.begin();
+                self.state = State::Idle;
+                return self.bytes(input);
+            }
+            State::Hunting { reason, .. } => {
+                let reason = *reason;
+                match self.found(input) {
+                    Match::Yes => self.begin(),
+                    Match::Perhaps => return Step::More,
+                    Match::No => return Step::Hole(reason),
+                }
             }
             State::Deaf => {
                 *input = &[];
@@ -155,7 +165,7 @@ impl Reader {
         match &mut self.state {
             State::Idle => {
                 *n = 0;
-                self.hunt(lost);
+                self.hunt(lost, reason);
                 Step::Hole(reason)
             }
             State::Head => self.torn(n, lost),
@@ -179,7 +189,7 @@ impl Reader {
                     }
                     None => {
                         *n = 0;
-                        self.hunt(lost);
+                        self.hunt(lost, reason);
                         Step::Broken(reason)
                     }
                     Some(left) if *n < *left => {
@@ -212,7 +222,7 @@ impl Reader {
             }
             State::Hunting { .. } => {
                 *n = 0;
-                self.hunt(lost);
+                self.hunt(lost, reason);
                 Step::Hole(reason)
             }
             State::Deaf => {
@@ -224,9 +234,7 @@ impl Reader {
 
     /// The transfer ends here.
     pub(super) fn end_of_transfer(&mut self) {
-        if let State::Hunting { fresh } = &mut self.state
-            && self.buffer.is_empty()
-        {
+        if let State::Hunting { fresh, .. } = &mut self.state {
             *fresh = true;
         }
     }
@@ -244,15 +252,29 @@ impl Reader {
         matches!(self.state, State::Hunting { .. })
     }
 
+    /// Bytes held, for tests.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        let walk = match &self.state {
+            State::Content(Body {
+                reading: Reading::Struct(walk),
+                ..
+            }) => walk.memory(),
+            _ => 0,
+        };
+        self.buffer.capacity() + 8 * self.begins.capacity() + walk
+    }
+
     fn begin(&mut self) {
         self.state = State::Head;
         self.wire = 0;
         self.started = false;
     }
 
-    fn hunt(&mut self, fresh: bool) {
+    fn hunt(&mut self, fresh: bool, reason: Incomplete) {
         self.buffer = Vec::new();
-        self.state = State::Hunting { fresh };
+        self.begins.clear();
+        self.state = State::Hunting { fresh, reason };
     }
 
     /// Reads a head, of which nothing or a part is in the buffer.
@@ -302,7 +324,7 @@ impl Reader {
     /// Whether what begins here is a message of its own, and no frame of a stream, as far as can be
     /// told.
     fn starts(&self, input: &[u8]) -> bool {
-        if !self.frames {
+        if self.form != Form::Ttheader {
             return true;
         }
         let mut first = [0; 8];
@@ -319,17 +341,25 @@ impl Reader {
             length,
             total,
             content,
-            prefixed,
+            form,
             frame,
         } = opening;
         self.wire = length as u64;
-        self.frames |= head.transport == Transport::Ttheader;
+        self.form = form;
         self.in_stream = frame.is_some();
         let left = total.map(|total| total - length as u64);
+        if let (true, Some(_), Some(left)) = (self.started, frame, left) {
+            // It was taken for a message of its own, as those before it were.
+            self.state = match left {
+                0 => State::Idle,
+                left => State::Passing(left),
+            };
+            return Step::Broken(Incomplete::Malformed);
+        }
         let opened = Opened {
             seq_id: head.seq_id,
             oneway: head.kind == Kind::Oneway,
-            prefixed,
+            prefixed: form != Form::Bare,
             frame,
             length: length as u64,
             content: left.unwrap_or(0),
@@ -398,7 +428,7 @@ impl Reader {
                 self.content(input)
             }
             (Progress::Bad, None) => {
-                self.hunt(false);
+                self.hunt(false, Incomplete::Malformed);
                 Step::Broken(Incomplete::Malformed)
             }
             // Whatever it is, its length is known.
@@ -415,26 +445,43 @@ impl Reader {
         }
     }
 
-    /// Whether a message begins here, after a hole.
-    fn found(&mut self, input: &mut &[u8]) -> bool {
-        let fresh = matches!(self.state, State::Hunting { fresh: true });
-        let joined;
-        let bytes = match self.buffer.is_empty() {
-            true => *input,
-            false => {
-                joined = [&self.buffer, *input].concat();
-                &joined[..]
-            }
+    /// Whether a message begins here, after a hole. Takes what does not.
+    fn found(&mut self, input: &mut &[u8]) -> Match {
+        let State::Hunting { fresh, reason } = &mut self.state else {
+            return Match::No;
         };
-        if fresh || !self.buffer.is_empty() {
-            match message::begins(self.side, bytes) {
-                Match::Yes => return true,
-                Match::Perhaps => self.buffer.extend_from_slice(input),
-                Match::No => self.hunt(false),
-            }
+        let reason = *reason;
+        if std::mem::replace(fresh, false) {
+            self.begins.push(self.buffer.len());
         }
+        while let Some(&at) = self.begins.first() {
+            // What was held before it was the end of something.
+            self.buffer.drain(..at);
+            self.begins.iter_mut().for_each(|begin| *begin -= at);
+            let joined;
+            let bytes = match self.buffer.is_empty() {
+                true => *input,
+                false => {
+                    joined = [&self.buffer, *input].concat();
+                    &joined[..]
+                }
+            };
+            match message::goes_on(self.form, self.side, bytes) {
+                Match::Yes => {
+                    self.begins.clear();
+                    return Match::Yes;
+                }
+                Match::Perhaps => {
+                    self.buffer.extend_from_slice(input);
+                    *input = &[];
+                    return Match::Perhaps;
+                }
+                Match::No => self.begins.remove(0),
+            };
+        }
+        self.hunt(false, reason);
         *input = &[];
-        false
+        Match::No
     }
 
     /// What begins here can't be read: it is passed over if its length is known.
@@ -453,7 +500,7 @@ impl Reader {
                 self.buffer = Vec::new();
                 self.state = State::Passing(total - held);
             }
-            None => self.hunt(false),
+            None => self.hunt(false, reason),
         }
         self.cut(reason)
     }
@@ -486,7 +533,7 @@ impl Reader {
             }
             None => {
                 *n = 0;
-                self.hunt(lost);
+                self.hunt(lost, reason);
             }
         }
         self.cut(reason)

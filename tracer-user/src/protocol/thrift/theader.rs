@@ -7,6 +7,7 @@
 //! Left out: transformed (compressed) payloads. They are not decoded, so their method is not known.
 
 use super::begin::{Read, Short};
+use super::message::HEAD_LIMIT;
 use super::read::{be16, be32, varint};
 use crate::protocol::rpc::{Codec, Key};
 use crate::protocol::ttheader;
@@ -46,6 +47,9 @@ pub(super) fn header(bytes: &[u8], fields: &mut Vec<(Key, Vec<u8>)>) -> Read<Hea
         return Err(Short::Needs(META));
     };
     let length = META + 4 * usize::from(words);
+    if length > HEAD_LIMIT {
+        return Err(Short::Large);
+    }
     let mut words = Words(bytes.get(META..length).ok_or(Short::Needs(length))?);
     let protocol = words.number()?;
     let transforms = words.number()?;

@@ -184,6 +184,12 @@ impl Walk {
         true
     }
 
+    /// Bytes held, for tests.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.text.capacity() + self.levels.capacity() * size_of::<Level>()
+    }
+
     fn passed(&mut self, n: u64) {
         self.pass -= n;
         self.is_text &= self.pass > 0;

@@ -139,3 +139,192 @@ fn several_calls_in_flight() {
     let words = wire.answer([reply(3), reply(3)].concat());
     assert_eq!([&words[0], &words[3]], ["r3+", "r4+"]);
 }
+
+#[test]
+fn the_old_encoding() {
+    let call = b"\x00\x00\x00\x04echo\x01\x00\x00\x00\x07\x0b\x00\x01\x00\x00\x00\x02hi\x00";
+    let reply = b"\x00\x00\x00\x04echo\x02\x00\x00\x00\x07\x0b\x00\x00\x00\x00\x00\x02hi\x00";
+    let mut wire = Wire::of(Thrift::bare(false));
+    assert_eq!(
+        wire.ask(call),
+        ["q0+0", "q0 Buffered/BinaryOld Call echo #7", "q0. 23"]
+    );
+    assert_eq!(
+        wire.answer(reply),
+        ["r0+", "r0 Buffered/BinaryOld Reply echo #7", "r0. 23"]
+    );
+    let mut wire = Wire::of(Thrift::framed(false));
+    assert_eq!(
+        wire.ask(framed(call))[1],
+        "q0 Framed/BinaryOld Call echo #7"
+    );
+    assert_eq!(wire.answer(framed(reply))[2], "r0. 27");
+}
+
+#[test]
+fn compact() {
+    // i32 field 1, then binary field 2; a result's field 0 needs its id written out.
+    let call = b"\x82\x21\xac\x02\x04echo\x15\x04\x18\x02hi\x00";
+    let reply = b"\x82\x41\xac\x02\x04echo\x08\x00\x02hi\x00";
+    let failure = b"\x82\x61\xac\x02\x04echo\x18\x04oops\x15\x0c\x00";
+    let declared = b"\x82\x41\xac\x02\x04echo\x2c\x18\x01x\x00\x00";
+    for (thrift, wrap, word) in [
+        (Thrift::bare(false), false, "Buffered"),
+        (Thrift::framed(false), true, "Framed"),
+    ] {
+        let wrap = |bytes: &[u8]| match wrap {
+            true => framed(bytes),
+            false => bytes.to_vec(),
+        };
+        let mut wire = Wire::of(thrift);
+        assert_eq!(
+            wire.ask(wrap(call)),
+            [
+                "q0+0".to_owned(),
+                format!("q0 {word}/Compact Call echo #300"),
+                format!("q0. {}", wrap(call).len())
+            ]
+        );
+        assert_eq!(
+            wire.answer(wrap(reply)),
+            [
+                "r0+".to_owned(),
+                format!("r0 {word}/Compact Reply echo #300"),
+                format!("r0. {}", wrap(reply).len())
+            ]
+        );
+        wire.ask(wrap(call));
+        assert_eq!(
+            wire.answer(wrap(failure))[1],
+            format!("r1 {word}/Compact Exception echo #300 exception 6 oops")
+        );
+        wire.ask(wrap(call));
+        assert_eq!(
+            wire.answer(wrap(declared))[1],
+            format!("r2 {word}/Compact Reply echo #300 declared 2")
+        );
+    }
+}
+
+#[test]
+fn theader_in_binary_and_in_compact() {
+    let mut wire = Wire::of(Thrift::framed(false));
+    let payload = strict(Call, "echo", 0, ARGUMENTS);
+    assert_eq!(
+        wire.ask(theader(0, &[], 9, &[("trace", "1"), ("b", "2")], &payload)),
+        [
+            "q0+0",
+            "q0 Theader/Binary Call echo #9 trace=1 b=2",
+            "q0. 56"
+        ]
+    );
+    let payload = build::compact(Reply, "echo", 0, b"\x00");
+    assert_eq!(
+        wire.answer(theader(2, &[], 9, &[], &payload))[1],
+        "r0 Theader/Compact Reply echo #9"
+    );
+    assert_eq!(wire.thrift.framing(), Some(Framing::LengthPrefixed));
+}
+
+#[test]
+fn a_compressed_payload_is_not_read() {
+    let mut wire = Wire::of(Thrift::framed(false));
+    // What zlib makes of it is not looked at.
+    let call = theader(0, &[1], 9, &[("trace", "1")], b"\x78\x9c\x80\x01");
+    assert_eq!(wire.ask(call)[1], "q0 Theader/? Call  #9 trace=1");
+    assert_eq!(
+        wire.answer(theader(0, &[1], 9, &[], b"\x78\x9c"))[1],
+        "r0 Theader/? Reply  #9"
+    );
+}
+
+#[test]
+fn kitex_protobuf_behind_its_length_and_in_ttheader() {
+    let call = b"\x90\x01\x00\x01\x00\x00\x00\x04echo\x00\x00\x00\x07\x0a\x02hi";
+    let failure = b"\x90\x01\x00\x03\x00\x00\x00\x04echo\x00\x00\x00\x07\x08\x06\x12\x05oops!";
+    let mut wire = Wire::of(Thrift::framed(false));
+    assert_eq!(
+        wire.ask(framed(call)),
+        ["q0+0", "q0 Framed/KitexProtobuf Call echo #7", "q0. 24"]
+    );
+    assert_eq!(
+        wire.answer(framed(failure)),
+        [
+            "r0+",
+            "r0 Framed/KitexProtobuf Exception echo #7 exception 6 oops!",
+            "r0. 29"
+        ]
+    );
+    let mut wire = Wire::of(Thrift::ttheader(false));
+    let words = infos(0, &[], &[(9, "echo")]);
+    assert_eq!(
+        wire.ask(ttheader(0, 7, &words, &framed(call)))[1],
+        "q0 TtheaderFramed/KitexProtobuf Call echo #7 9=echo"
+    );
+    assert_eq!(
+        wire.answer(ttheader(0, 7, &words, failure))[1],
+        "r0 Ttheader/KitexProtobuf Exception echo #7 9=echo exception 6 oops!"
+    );
+}
+
+#[test]
+fn a_mesh_header_before_any_of_them() {
+    let mut wire = Wire::of(Thrift::bare(false));
+    let inner = strict(Call, "echo", 7, ARGUMENTS);
+    let fields = [("from", "gateway"), ("gdpr-token", "secret")];
+    let call = [mesh(&fields), inner.clone()].concat();
+    assert_eq!(
+        wire.ask(&call),
+        [
+            "q0+0".to_owned(),
+            "q0 Buffered/Binary Call echo #7 from=gateway".to_owned(),
+            format!("q0. {}", call.len())
+        ]
+    );
+    let call = [mesh(&fields), framed(&inner)].concat();
+    let word = format!("q1. {}", call.len());
+    assert_eq!(wire.ask(call)[2], word);
+    let call = [
+        mesh(&fields),
+        ttheader(0, 8, &infos(0, &[], &[(3, "a")]), &inner),
+    ]
+    .concat();
+    assert_eq!(
+        wire.ask(call)[1],
+        "q2 Ttheader/Binary Call echo #7 from=gateway 3=a"
+    );
+    assert_eq!(wire.thrift.framing(), None);
+}
+
+#[test]
+fn an_access_token_is_not_kept() {
+    let mut wire = Wire::of(Thrift::ttheader(false));
+    let mut words = infos(0, &[("gdpr-token", "secret"), ("a", "b")], &[]);
+    words.push(0x11);
+    words.extend(b"\x00\x06secret");
+    let payload = strict(Call, "echo", 7, ARGUMENTS);
+    assert_eq!(
+        wire.ask(ttheader(0, 7, &words, &payload))[1],
+        "q0 Ttheader/Binary Call echo #7 a=b"
+    );
+}
+
+#[test]
+fn without_a_payload_the_infos_say_what_it_is() {
+    let mut wire = Wire::of(Thrift::ttheader(false));
+    let words = infos(0, &[], &[(9, "echo")]);
+    assert_eq!(
+        wire.ask(ttheader(0, 7, &words, b""))[1],
+        "q0 Ttheader/? Call echo #7 9=echo"
+    );
+}
+
+#[test]
+fn a_long_text_is_kept_in_part() {
+    let mut wire = Wire::of(Thrift::framed(false));
+    wire.ask(framed(&strict(Call, "echo", 7, ARGUMENTS)));
+    let text = "x".repeat(5000);
+    let reply = framed(&strict(Exception, "echo", 7, &exception(&text, 6)));
+    let word = wire.answer(reply)[1].clone();
+    assert!(word.ends_with(&format!("exception 6 {}", &text[..1024])));
+}

@@ -3,6 +3,9 @@
 mod build;
 mod forms;
 mod holes;
+mod hostile;
+mod random;
+mod streams;
 
 use super::Thrift;
 use crate::protocol::rpc::{self, Failure, Key};
@@ -65,6 +68,13 @@ impl Wire {
         let mut words = self.end(Side::Request);
         words.extend(self.end(Side::Response));
         words
+    }
+}
+
+impl Thrift {
+    /// Bytes held in buffers.
+    fn memory(&self) -> usize {
+        self.requests.memory() + self.responses.memory()
     }
 }
 
