@@ -44,8 +44,8 @@ type Place = (u32, u32);
 /// A block that is being read.
 #[derive(Debug)]
 pub(super) struct Draft {
-    text: Vec<u8>,
-    fields: Fields,
+    /// Its start is not known yet.
+    head: Box<Head>,
     method: Option<Place>,
     path: Option<Place>,
     status: Option<u16>,
@@ -58,8 +58,12 @@ pub(super) struct Draft {
 impl Draft {
     pub(super) fn new() -> Draft {
         Draft {
-            text: Vec::new(),
-            fields: Fields::new(),
+            head: Box::new(Head {
+                text: Vec::new(),
+                fields: Fields::new(),
+                start: Start::Response { status: 0 },
+                version: Version::Http2,
+            }),
             method: None,
             path: None,
             status: None,
@@ -75,25 +79,24 @@ impl Draft {
         hpack: &mut Decoder,
         input: &mut &[u8],
     ) -> Result<(), Incomplete> {
-        if self.text.capacity() == 0 && !self.is_too_large() {
-            self.text.reserve(COMMON_SIZE);
+        if self.head.text.capacity() == 0 && !self.is_too_large() {
+            self.head.text.reserve(COMMON_SIZE);
         }
         loop {
-            let start = self.text.len();
-            match hpack.field(input, &mut self.text) {
+            let start = self.head.text.len();
+            match hpack.field(input, &mut self.head.text) {
                 Err(_) => return Err(Incomplete::Malformed),
                 Ok(Read::More) => return Ok(()),
                 Ok(Read::Unknown) => self.unknown = true,
                 Ok(Read::Field(name_end)) => {
-                    self.size = self
-                        .size
-                        .saturating_add(self.text.len() - start + FIELD_OVERHEAD);
+                    let size = self.head.text.len() - start + FIELD_OVERHEAD;
+                    self.size = self.size.saturating_add(size);
                     if self.is_too_large() {
                         // Read on for the dynamic table's sake only.
-                        self.text = Vec::new();
-                        self.fields = Fields::new();
+                        self.head.text = Vec::new();
+                        self.head.fields = Fields::new();
                     } else if !self.field(start, name_end) {
-                        self.text.truncate(start);
+                        self.head.text.truncate(start);
                     }
                 }
             }
@@ -110,12 +113,15 @@ impl Draft {
     }
 
     /// The block's end.
-    pub(super) fn finish(self) -> Result<Block, Incomplete> {
+    pub(super) fn finish(mut self) -> Result<Block, Incomplete> {
         if self.is_too_large() {
             return Err(Incomplete::HeadTooLarge);
         }
+        if memchr3(b'\r', b'\n', 0, &self.head.text).is_some() {
+            self.drop_unfit();
+        }
         let kind = self.kind();
-        let start = match kind {
+        self.head.start = match kind {
             Kind::Request => {
                 let (method, method_end) = self.method.unwrap_or_default();
                 let (target, target_end) = self.path.unwrap_or_default();
@@ -130,14 +136,8 @@ impl Draft {
                 status: self.status.unwrap_or_default(),
             },
         };
-        let head = Head {
-            text: self.text,
-            fields: self.fields,
-            start,
-            version: Version::Http2,
-        };
         Ok(Block {
-            head: Box::new(head),
+            head: self.head,
             kind,
             unknown: self.unknown,
         })
@@ -146,20 +146,29 @@ impl Draft {
     /// Bytes held.
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
-        self.text.capacity() + self.fields.len() * size_of::<Field>()
+        self.head.text.capacity() + self.head.fields.len() * size_of::<Field>()
     }
 
     fn is_too_large(&self) -> bool {
         self.size > HEAD_LIMIT
     }
 
+    /// Leaves out what holds bytes that no field may (section 8.2.1).
+    fn drop_unfit(&mut self) {
+        let Head { text, fields, .. } = &mut *self.head;
+        let is_fit = |(start, end): Place| {
+            memchr3(b'\r', b'\n', 0, &text[start as usize..end as usize]).is_none()
+        };
+        fields.retain(|field| is_fit((field.name, field.value_end)));
+        self.method = self.method.filter(|place| is_fit(*place));
+        self.path = self.path.filter(|place| is_fit(*place));
+    }
+
     /// Takes the field that begins at `start` of the text; false: it is none.
     fn field(&mut self, start: usize, name_end: usize) -> bool {
-        let place = (name_end as u32, self.text.len() as u32);
-        let (name, value) = self.text[start..].split_at_mut(name_end - start);
-        if memchr3(b'\r', b'\n', 0, value).is_some() || memchr3(b'\r', b'\n', 0, name).is_some() {
-            return false;
-        }
+        let head = &mut *self.head;
+        let place = (name_end as u32, head.text.len() as u32);
+        let (name, value) = head.text[start..].split_at_mut(name_end - start);
         match &*name {
             b":method" => {
                 self.asks = true;
@@ -179,7 +188,7 @@ impl Draft {
                 // They are to be in lower case (section 8.2); whoever looks one up relies on it.
                 name.make_ascii_lowercase();
                 self.asks |= name.first() == Some(&b':');
-                self.fields.push(Field {
+                head.fields.push(Field {
                     name: start as u32,
                     name_end: name_end as u32,
                     value: place.0,

@@ -31,7 +31,7 @@ use frame::Frame;
 use grpc::Messages;
 use head::{Block, Kind};
 use reader::{Reader, Step};
-use stream::Phase;
+use stream::{Phase, Stream};
 use streams::Streams;
 
 use super::http::Head;
@@ -127,24 +127,14 @@ impl Http2 {
                 Side::Response => self.response_frame(frame, out),
             },
             Step::Padding(stream, padding) => {
-                if let Some(message) = self.message(side, stream) {
-                    match padding {
-                        Some(n) => message.body = message.body.map(|body| body - u64::from(n)),
-                        None => {
-                            message.body = None;
-                            message.messages = None;
-                        }
-                    }
-                }
+                self.on(side, stream, out, |stream, _| stream.pad(side, padding));
             }
-            Step::Data(stream, bytes) => {
-                self.count(side, stream, out, |messages, ended| {
-                    messages.bytes(bytes, ended)
-                });
-            }
-            Step::DataPassed(stream, n) => {
-                self.count(side, stream, out, |messages, ended| messages.pass(n, ended));
-            }
+            Step::Data(stream, bytes) => self.on(side, stream, out, |stream, out| {
+                stream.count(side, out, |messages, ended| messages.bytes(bytes, ended));
+            }),
+            Step::DataPassed(stream, n) => self.on(side, stream, out, |stream, out| {
+                stream.count(side, out, |messages, ended| messages.pass(n, ended));
+            }),
             Step::Head {
                 stream,
                 block,
@@ -155,10 +145,12 @@ impl Http2 {
                     Side::Response => self.response_block(stream, block, ends_stream, out),
                 }
                 if ends_stream {
-                    self.ended(side, stream, out);
+                    self.on(side, stream, out, |stream, out| stream.end(side, out));
                 }
             }
-            Step::EndStream(stream) => self.ended(side, stream, out),
+            Step::EndStream(stream) => {
+                self.on(side, stream, out, |stream, out| stream.end(side, out));
+            }
             Step::CutStream(stream, reason) => self.cut(side, stream, reason, out),
             Step::Reset(stream, code) => self.reset(side, stream, code, out),
             // A client's tells which pushed requests it took.
@@ -176,14 +168,25 @@ impl Http2 {
         }
     }
 
-    /// A message under way on a stream.
-    fn message(&mut self, side: Side, stream: u32) -> Option<&mut stream::Message> {
+    /// Does something to a stream that may bring it to its end.
+    fn on(
+        &mut self,
+        side: Side,
+        number: u32,
+        out: &mut Vec<Event>,
+        act: impl FnOnce(&mut Stream, &mut Vec<Event>),
+    ) {
         let stream = match side {
-            Side::Request => self.streams.get(stream),
-            Side::Response => self.streams.answered(stream),
+            Side::Request => self.streams.get(number),
+            Side::Response => self.streams.answered(number),
         };
-        let message = stream?.message(side);
-        (message.phase == Phase::Body).then_some(message)
+        let Some(stream) = stream else {
+            return;
+        };
+        act(stream, out);
+        if stream.is_over() || stream.holds_too_much() {
+            self.streams.settle(number, self.unseen_below.1, out);
+        }
     }
 
     fn request_frame(&mut self, frame: Frame, at: u64, out: &mut Vec<Event>) {
@@ -259,9 +262,8 @@ impl Http2 {
                 out.push(Event::RequestHead(stream.exchange, super::Head::Http(head)));
                 stream.release(out);
             }
-            Err(reason) => stream.cut(Side::Request, reason, out),
+            Err(reason) => self.cut(Side::Request, number, reason, out),
         }
-        self.streams.settle(number, unseen, out);
     }
 
     fn response_frame(&mut self, frame: Frame, out: &mut Vec<Event>) {
@@ -318,7 +320,6 @@ impl Http2 {
             stream.response.messages = messages(&block.head);
             stream.emit(Event::ResponseHead(id, super::Head::Http(block.head)), out);
         }
-        self.streams.settle(number, self.unseen_below.1, out);
     }
 
     /// A header block of the response side on a stream that is not under way: it was over already, or
@@ -335,63 +336,10 @@ impl Http2 {
         }
     }
 
-    /// Counts gRPC's messages.
-    fn count(
-        &mut self,
-        side: Side,
-        number: u32,
-        out: &mut Vec<Event>,
-        read: impl FnOnce(&mut Messages, &mut dyn FnMut(u64)) -> bool,
-    ) {
-        let Some(message) = self.message(side, number) else {
-            return;
-        };
-        let Some(mut messages) = message.messages else {
-            return;
-        };
-        let Some(stream) = self.streams.answered(number) else {
-            return;
-        };
-        let exchange = stream.exchange;
-        let goes_on = read(&mut messages, &mut |size| {
-            let event = Event::Message {
-                exchange,
-                side,
-                size,
-            };
-            match side {
-                Side::Request => out.push(event),
-                Side::Response => stream.emit(event, out),
-            }
-        });
-        stream.message(side).messages = goes_on.then_some(messages);
-        self.streams.settle(number, self.unseen_below.1, out);
-    }
-
-    fn ended(&mut self, side: Side, number: u32, out: &mut Vec<Event>) {
-        let Some(message) = self.message(side, number) else {
-            return;
-        };
-        message.phase = Phase::Over;
-        let sizes = message.sizes();
-        if let Some(stream) = self.streams.answered(number) {
-            match side {
-                Side::Request => out.push(Event::RequestEnded(stream.exchange, sizes)),
-                Side::Response => stream.emit(Event::ResponseEnded(stream.exchange, sizes), out),
-            }
-        }
-        self.streams.settle(number, self.unseen_below.1, out);
-    }
-
     fn cut(&mut self, side: Side, number: u32, reason: Incomplete, out: &mut Vec<Event>) {
-        let stream = match side {
-            Side::Request => self.streams.get(number),
-            Side::Response => self.streams.answered(number),
-        };
-        if let Some(stream) = stream {
-            stream.cut(side, reason, out);
-        }
-        self.streams.settle(number, self.unseen_below.1, out);
+        self.on(side, number, out, |stream, out| {
+            stream.cut(side, reason, out)
+        });
     }
 
     fn reset(&mut self, side: Side, number: u32, code: Option<u32>, out: &mut Vec<Event>) {

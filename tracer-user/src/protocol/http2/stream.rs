@@ -3,6 +3,10 @@
 use super::grpc::Messages;
 use crate::protocol::{Event, ExchangeId, Incomplete, Side, Sizes};
 
+/// Events of a response that are held back: what a server may answer in the microseconds by which its
+/// request's record may be late, and more.
+const MAX_EARLY_EVENTS: usize = 64;
+
 /// How far a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -35,14 +39,6 @@ impl Message {
         body: Some(0),
         messages: None,
     };
-
-    /// What it was, now that it has ended.
-    pub(super) fn sizes(&self) -> Sizes {
-        Sizes {
-            wire: self.wire,
-            body: self.body,
-        }
-    }
 }
 
 /// A stream.
@@ -111,9 +107,66 @@ impl Stream {
         );
     }
 
-    /// How many events are held back.
-    pub(super) fn held(&self) -> usize {
-        self.early.len()
+    /// More events are held back than its request can be late for.
+    pub(super) fn holds_too_much(&self) -> bool {
+        self.early.len() > MAX_EARLY_EVENTS
+    }
+
+    /// So much of a DATA frame is padding; None: not known.
+    pub(super) fn pad(&mut self, side: Side, padding: Option<u32>) {
+        let message = self.message(side);
+        match (message.phase, padding) {
+            (Phase::Body, Some(n)) => message.body = message.body.map(|body| body - u64::from(n)),
+            (Phase::Body, None) => {
+                message.body = None;
+                message.messages = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// Counts gRPC's messages, as far as they are known.
+    pub(super) fn count(
+        &mut self,
+        side: Side,
+        out: &mut Vec<Event>,
+        read: impl FnOnce(&mut Messages, &mut dyn FnMut(u64)) -> bool,
+    ) {
+        let Some(mut messages) = self.message(side).messages else {
+            return;
+        };
+        let exchange = self.exchange;
+        let goes_on = read(&mut messages, &mut |size| {
+            let event = Event::Message {
+                exchange,
+                side,
+                size,
+            };
+            match side {
+                Side::Request => out.push(event),
+                Side::Response => self.emit(event, out),
+            }
+        });
+        self.message(side).messages = goes_on.then_some(messages);
+    }
+
+    /// A message ends, if it is under way.
+    pub(super) fn end(&mut self, side: Side, out: &mut Vec<Event>) {
+        let id = self.exchange;
+        let message = self.message(side);
+        if message.phase != Phase::Body {
+            return;
+        }
+        message.phase = Phase::Over;
+        message.messages = None;
+        let sizes = Sizes {
+            wire: message.wire,
+            body: message.body,
+        };
+        match side {
+            Side::Request => out.push(Event::RequestEnded(id, sizes)),
+            Side::Response => self.emit(Event::ResponseEnded(id, sizes), out),
+        }
     }
 
     /// A message can't be followed, unless it is over.

@@ -21,9 +21,6 @@ const EVICTED_PART: usize = 16;
 /// microseconds, and each may hold a head of 64 KiB.
 const MAX_EARLY: usize = 32;
 
-/// Events of one of them: what a server may answer within these microseconds, and more.
-const MAX_EARLY_EVENTS: usize = 64;
-
 /// Streams.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
@@ -94,16 +91,16 @@ impl Streams {
         });
     }
 
-    /// The stream's response brought about an event, or ended.
+    /// The stream may be over, or hold back too much.
     pub(super) fn settle(&mut self, number: u32, reason: Incomplete, out: &mut Vec<Event>) {
         match self.open.get_mut(&number) {
             Some(stream) if stream.is_over() => {
                 self.open.remove(&number);
             }
-            Some(stream) if stream.held() > MAX_EARLY_EVENTS => stream.release(out),
+            Some(stream) if stream.holds_too_much() => stream.release(out),
             Some(_) => {}
             None => {
-                let too_many = |(_, stream): &(u32, Stream)| stream.held() > MAX_EARLY_EVENTS;
+                let too_many = |(_, stream): &(u32, Stream)| stream.holds_too_much();
                 if let Some((number, _)) = self.early.iter().find(|early| too_many(early)) {
                     self.drop_early(*number, reason, out);
                 }

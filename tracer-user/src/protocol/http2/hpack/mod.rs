@@ -214,29 +214,32 @@ fn string<'a>(input: &mut &'a [u8]) -> Result<Option<Text<'a>>, Malformed> {
 
 /// Section 5.1, with a prefix of that many bits; None: it is not all there. Nothing in HTTP/2 is as
 /// large as 2^32, so what exceeds that is malformed.
+#[inline]
 fn integer(input: &mut &[u8], prefix: u32) -> Result<Option<u32>, Malformed> {
     let mask = (1u32 << prefix) - 1;
-    let Some((&first, mut rest)) = input.split_first() else {
+    let Some((&first, rest)) = input.split_first() else {
         return Ok(None);
     };
-    let mut value = u64::from(u32::from(first) & mask);
-    if value == u64::from(mask) {
-        let mut shift = 0;
-        loop {
-            let Some((&byte, after)) = rest.split_first() else {
-                return Ok(None);
-            };
-            rest = after;
-            value += u64::from(byte & 0x7f) << shift;
-            shift += 7;
-            if byte & 0x80 == 0 {
-                break;
-            }
-            if shift > 28 {
-                return Err(Malformed);
-            }
+    let value = u32::from(first) & mask;
+    if value < mask {
+        *input = rest;
+        return Ok(Some(value));
+    }
+    long_integer(input, value)
+}
+
+/// What does not fit into the prefix, whose byte comes first.
+fn long_integer(input: &mut &[u8], prefix: u32) -> Result<Option<u32>, Malformed> {
+    let mut value = u64::from(prefix);
+    for (at, &byte) in input.iter().enumerate().skip(1).take(5) {
+        value += u64::from(byte & 0x7f) << (7 * (at - 1));
+        if byte & 0x80 == 0 {
+            *input = &input[at + 1..];
+            return u32::try_from(value).map(Some).map_err(|_| Malformed);
         }
     }
-    *input = rest;
-    u32::try_from(value).map(Some).map_err(|_| Malformed)
+    match input.len() > 5 {
+        true => Err(Malformed),
+        false => Ok(None),
+    }
 }

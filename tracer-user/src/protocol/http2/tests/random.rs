@@ -17,6 +17,8 @@ struct Shape {
     /// Payloads' lengths, and padding.
     data: Vec<(usize, Option<u8>)>,
     trailers: bool,
+    /// The DATA is gRPC's: a message of each length, cut anywhere.
+    grpc: bool,
     /// The header block is cut into so many frames.
     frames: usize,
     interim: bool,
@@ -27,13 +29,15 @@ fn shape(most: usize) -> impl Strategy<Value = Shape> {
         proptest::collection::vec((0..12u8, 0..40u8), 0..6),
         proptest::collection::vec((0..most, proptest::option::weighted(0.2, 0..9u8)), 0..4),
         any::<bool>(),
+        any::<bool>(),
         1..4usize,
         proptest::bool::weighted(0.2),
     )
-        .prop_map(|(fields, data, trailers, frames, interim)| Shape {
+        .prop_map(|(fields, data, trailers, grpc, frames, interim)| Shape {
             fields,
             data,
             trailers,
+            grpc,
             frames,
             interim,
         })
@@ -140,6 +144,9 @@ fn pieces(side: Side, n: usize, shape: &Shape) -> Vec<Piece> {
         ],
         Side::Response => vec![field(":status", "200", best)],
     };
+    if shape.grpc {
+        head.push(field("content-type", "application/grpc+proto", best));
+    }
     if side == Side::Response {
         head.push(field("number", &number, FORMS[n % FORMS.len()]));
     }
@@ -158,12 +165,13 @@ fn pieces(side: Side, n: usize, shape: &Shape) -> Vec<Piece> {
         pieces.push(Piece::Block(interim, 1, false, false));
     }
     pieces.push(Piece::Block(head, shape.frames, ends, true));
-    for (at, (length, padding)) in shape.data.iter().enumerate() {
+    let contents = contents(shape);
+    for (at, (content, padding)) in contents.iter().enumerate() {
         let last = at + 1 == shape.data.len() && !shape.trailers;
         let mut payload: Vec<u8> = padding.iter().copied().collect();
-        payload.extend(std::iter::repeat_n(b'x', *length));
+        payload.extend(content);
         payload.extend(std::iter::repeat_n(0, padding.unwrap_or(0).into()));
-        pieces.push(Piece::Data(payload, last, *length as u64));
+        pieces.push(Piece::Data(payload, last, content.len() as u64));
     }
     if shape.trailers {
         let trailers = vec![
@@ -173,6 +181,39 @@ fn pieces(side: Side, n: usize, shape: &Shape) -> Vec<Piece> {
         pieces.push(Piece::Block(trailers, 1, true, true));
     }
     pieces
+}
+
+/// What each DATA frame carries, and its padding.
+fn contents(shape: &Shape) -> Vec<(Vec<u8>, Option<u8>)> {
+    if !shape.grpc {
+        let content = |(length, padding): &(usize, _)| (vec![b'x'; *length], *padding);
+        return shape.data.iter().map(content).collect();
+    }
+    let mut all = Vec::new();
+    for (length, _) in &shape.data {
+        all.push(0);
+        all.extend((*length as u32).to_be_bytes());
+        all.extend(vec![b'x'; *length]);
+    }
+    let frames = shape.data.len();
+    let part = |n: usize| all[all.len() * n / frames..all.len() * (n + 1) / frames].to_vec();
+    let paddings = shape.data.iter().map(|(_, padding)| *padding);
+    paddings
+        .enumerate()
+        .map(|(n, padding)| (part(n), padding))
+        .collect()
+}
+
+/// The sizes of the messages there are.
+fn messages(shape: &Shape) -> Vec<u64> {
+    match shape.grpc {
+        true => shape
+            .data
+            .iter()
+            .map(|(length, _)| *length as u64)
+            .collect(),
+        false => Vec::new(),
+    }
 }
 
 /// What is sent, in order: whose message goes on in each step.
@@ -292,6 +333,8 @@ proptest! {
             prop_assert_eq!(sizes(exchange.request), requests.sizes[n]);
             prop_assert_eq!(sizes(exchange.response), responses.sizes[n]);
             prop_assert_eq!(exchange.trailers, shapes[n].1.trailers);
+            let expected = [messages(&shapes[n].0), messages(&shapes[n].1)];
+            prop_assert_eq!(&exchange.messages, &expected);
         }
         prop_assert_eq!(wire.streams.len(), 0);
     }
@@ -316,6 +359,15 @@ proptest! {
         let lose = |n: usize| lost[n % lost.len()];
         let (ledger, _) = carry(&transfers[skip..], &cuts, captured, midway, lose);
         for exchange in ledger.exchanges.values() {
+            // Messages are counted until one is hidden.
+            if let Some(n) = exchange.asked {
+                let expected = messages(&shapes[n as usize].0);
+                prop_assert!(expected.starts_with(&exchange.messages[0]), "{:#?}", ledger.log);
+            }
+            if let Some(n) = exchange.answered {
+                let expected = messages(&shapes[n as usize].1);
+                prop_assert!(expected.starts_with(&exchange.messages[1]), "{:#?}", ledger.log);
+            }
             if let (Some(n), Progress::Ended(sizes)) = (exchange.asked, exchange.request) {
                 prop_assert_eq!(sizes.wire, requests.sizes[n as usize].0, "{:#?}", ledger.log);
                 prop_assert!(sizes.body.is_none_or(|body| body == requests.sizes[n as usize].1));
