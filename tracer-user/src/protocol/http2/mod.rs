@@ -311,7 +311,7 @@ impl Http2 {
                 stream.emit(Event::Trailers(id, block.head), out);
             }
         } else if block.kind == Kind::Request || block.kind == Kind::Fields && !block.unknown {
-            return self.cut(Side::Response, number, Incomplete::Malformed, out);
+            self.cut(Side::Response, number, Incomplete::Malformed, out);
         } else if is_interim(&block) && !ends_stream {
             stream.response.phase = Phase::Awaited;
             stream.emit(Event::ResponseInterim(id), out);
