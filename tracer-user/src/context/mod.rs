@@ -74,8 +74,13 @@ enum Carrier {
 
 impl Carrier {
     /// Of a header's name, lower case: HTTP and gRPC (cloudwego/gopkg `metainfo`, `HTTPPrefix*`).
+    #[inline]
     fn of_header(name: &[u8]) -> (Carrier, &[u8]) {
-        Carrier::of(name, [b"rpc-transit-", b"rpc-persist-"])
+        match name {
+            // Few names begin so, and every field of every request comes by here.
+            [b'r', b'p', b'c', ..] => Carrier::of(name, [b"rpc-transit-", b"rpc-persist-"]),
+            _ => (Carrier::Direct, name),
+        }
     }
 
     /// Of a TTHeader text key (the same, `Prefix*`).

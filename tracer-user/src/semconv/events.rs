@@ -93,29 +93,36 @@ pub fn messages_wanted(level: Level, most_events: usize) -> usize {
 }
 
 /// Tells every event of the span, in time order. Returns how many more there were, that are not kept.
-pub fn events<'a>(span: &'a Span, level: Level, each: impl FnMut(SpanEvent<'a>)) -> u64 {
-    let system = System::of(span);
-    match (system, span.kind) {
-        (System::Http, Kind::Server) => tell(http_server(&span.instants), level, each),
-        (System::Http, Kind::Client) => tell(http_client(span), level, each),
-        _ if is_stream(span) => return stream(span, level, each),
-        (_, Kind::Server) => tell(rpc_server(span), level, each),
-        (_, Kind::Client) => tell(rpc_client(span), level, each),
+pub fn events<'a>(span: &'a Span, level: Level, mut each: impl FnMut(SpanEvent<'a>)) -> u64 {
+    let (mut eight, mut ten, mut twelve);
+    let list: &mut [Event] = match (System::of(span), span.kind) {
+        (System::Http, Kind::Server) => {
+            ten = http_server(&span.instants);
+            &mut ten
+        }
+        (System::Http, Kind::Client) => {
+            twelve = http_client(span);
+            &mut twelve
+        }
+        _ if is_stream(span) => return stream(span, level, &mut each),
+        (_, Kind::Server) => {
+            eight = rpc_server(span);
+            &mut eight
+        }
+        (_, Kind::Client) => {
+            ten = rpc_client(span);
+            &mut ten
+        }
+    };
+    let last = list.len() - 1;
+    match level {
+        Level::Disabled => return 0,
+        // The first and the last are its start and finish.
+        Level::Base => list[1..last].fill(UNKNOWN),
+        // Stable, and nearly always in order already: equal instants keep the list's order.
+        Level::Detailed => list.sort_by_key(|(_, at)| *at),
     }
-    0
-}
-
-/// An event's name and time; 0 = not known.
-type Event = (&'static str, u64);
-
-/// Tells those of a span's list that are known and wanted. The first and the last are its start and
-/// finish.
-fn tell<'a, const N: usize>(
-    mut list: [Event; N],
-    level: Level,
-    mut each: impl FnMut(SpanEvent<'a>),
-) {
-    let mut known = |(name, at): Event| {
+    for &mut (name, at) in list {
         if at != 0 {
             each(SpanEvent {
                 name,
@@ -123,17 +130,14 @@ fn tell<'a, const N: usize>(
                 message: None,
             });
         }
-    };
-    match level {
-        Level::Disabled => {}
-        Level::Base => [list[0], list[N - 1]].into_iter().for_each(known),
-        Level::Detailed => {
-            // Stable, and nearly always in order already: equal instants keep the list's order.
-            list.sort_by_key(|(_, at)| *at);
-            list.into_iter().for_each(&mut known);
-        }
     }
+    0
 }
+
+/// An event's name and time; 0 = not known.
+type Event = (&'static str, u64);
+
+const UNKNOWN: Event = ("", 0);
 
 fn http_server(i: &Instants) -> [Event; 10] {
     let (handle_start, handle_finish) = pair(i.body_read, i.write_start);
@@ -224,7 +228,8 @@ fn is_stream(span: &Span) -> bool {
         || head.and_then(Head::rpc).is_some_and(thrift::is_stream)
 }
 
-fn stream<'a>(span: &'a Span, level: Level, mut each: impl FnMut(SpanEvent<'a>)) -> u64 {
+#[cold]
+fn stream<'a>(span: &'a Span, level: Level, each: &mut impl FnMut(SpanEvent<'a>)) -> u64 {
     let i = &span.instants;
     let of = |(name, at): Event| SpanEvent {
         name,
@@ -265,9 +270,9 @@ fn stream<'a>(span: &'a Span, level: Level, mut each: impl FnMut(SpanEvent<'a>))
     }));
     list.push(ends[1]);
     list.retain(|event| event.at != 0);
-    // As in `tell`; the two sides' messages were seen on two processors.
+    // As in [`events`]; the two sides' messages were seen on two processors.
     list.sort_by_key(|event| event.at);
-    list.into_iter().for_each(&mut each);
+    list.into_iter().for_each(each);
     streamed.map_or(0, |streamed| streamed.not_kept)
 }
 

@@ -106,11 +106,17 @@ impl Open {
     }
 
     /// The one of that number. Of pipelined ones the newest is being asked, the oldest answered.
+    #[inline]
     pub fn find(&self, exchanges: &Slab<Exchange>, id: ExchangeId) -> Option<usize> {
         let last = self.last.key()?;
-        if exchanges.get(last)?.id == id {
-            return Some(last);
+        match exchanges.get(last)?.id == id {
+            true => Some(last),
+            false => self.find_older(exchanges, id),
         }
+    }
+
+    #[inline(never)]
+    fn find_older(&self, exchanges: &Slab<Exchange>, id: ExchangeId) -> Option<usize> {
         match &self.index {
             Some(index) => index.get(&id).map(|key| *key as usize),
             None => self

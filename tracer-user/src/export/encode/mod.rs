@@ -10,7 +10,7 @@ mod tests;
 use super::settings::Limits;
 use crate::resource::{Resource, Value};
 use crate::semconv::{self, AttributeSink, SpanEvent};
-use crate::span::{Kind, ParentSource, Span};
+use crate::span::{Kind, ParentSource, Span, StreamMessage};
 
 /// A field's number with its wire type, one byte: all but one of our fields are below 16.
 const fn key(field: u8, wire_type: u8) -> u8 {
@@ -163,20 +163,20 @@ fn status(message: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&ERROR);
 }
 
-/// An event: a time and a name, whose lengths fit in a byte each, and a message's number and size.
+/// An event: a time and a name, whose lengths fit in a byte each. Some ten are on every span.
+#[inline(always)]
 fn event(event: &SpanEvent<'_>, out: &mut Vec<u8>) {
+    if let Some(message) = event.message {
+        return of_message(event, message, out);
+    }
+    begin_event(event, 0, out);
+}
+
+/// The same with attributes of that length.
+#[inline(always)]
+fn begin_event(event: &SpanEvent<'_>, attributes: usize, out: &mut Vec<u8>) {
     let name = event.name;
-    let message = event.message.map(|message| {
-        [
-            ("rpc.message.id", semconv::int(message.number)),
-            ("rpc.message.compressed_size", semconv::int(message.size)),
-        ]
-    });
-    let attributes = message.iter().flatten().map(|(name, value)| {
-        // Their lengths fit in a byte each, too.
-        2 + int_attribute_length(name, *value)
-    });
-    let length = 9 + text_field(name.len()) + attributes.sum::<usize>();
+    let length = 9 + text_field(name.len()) + attributes;
     debug_assert!(length < 0x80, "{name}");
     let mut head = [0; 13];
     head[..3].copy_from_slice(&[span_field::EVENTS, length as u8, key(1, FIXED64)]);
@@ -184,6 +184,18 @@ fn event(event: &SpanEvent<'_>, out: &mut Vec<u8>) {
     head[11..].copy_from_slice(&[key(2, LENGTH), name.len() as u8]);
     out.extend_from_slice(&head);
     out.extend_from_slice(name.as_bytes());
+}
+
+/// An event of a stream's message: its number and size are attributes.
+#[cold]
+fn of_message(event: &SpanEvent<'_>, message: &StreamMessage, out: &mut Vec<u8>) {
+    let told = [
+        ("rpc.message.id", semconv::int(message.number)),
+        ("rpc.message.compressed_size", semconv::int(message.size)),
+    ];
+    // With the key and the length of each, which is a byte.
+    let lengths = told.map(|(name, value)| 2 + int_attribute_length(name, value));
+    begin_event(event, lengths.iter().sum(), out);
     let mut attributes = Attributes {
         key: key(3, LENGTH),
         left: usize::MAX,
@@ -191,8 +203,8 @@ fn event(event: &SpanEvent<'_>, out: &mut Vec<u8>) {
         longest: None,
         out,
     };
-    for (name, value) in message.iter().flatten() {
-        attributes.int(name, *value);
+    for (name, value) in told {
+        attributes.int(name, value);
     }
 }
 
