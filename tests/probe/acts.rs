@@ -35,6 +35,7 @@ pub fn run(name: &str, argument: Option<String>) {
             write(&mut pair.server, b"pong");
             read(&mut pair.client, 4);
         }
+        "some_of_several" => some_of_several(),
         "peek" => peek(),
         "trunc" => trunc(),
         "sendfile" => sendfile(),
@@ -127,6 +128,26 @@ fn every_call(pair: &mut Pair<TcpStream>) {
         unsafe { libc::recvmmsg(server, messages.as_mut_ptr(), 2, 0, std::ptr::null_mut()) };
     assert_eq!(received, 2);
     assert_eq!(recv(&pair.server, &mut [0; 100], 0), 5);
+}
+
+/// Calls for two messages of which there is one: the second one's failure ends the call.
+fn some_of_several() {
+    let mut pair = socket::tcp("127.0.0.1");
+    for word in [b"one-", b"two-"] {
+        write(&mut pair.client, word);
+        await_bytes(&pair.server, word.len());
+        let (mut first, mut second) = ([vec![0; 4]], [vec![0; 4]]);
+        let (mut first, mut second) = (iovecs(&mut first), iovecs(&mut second));
+        let mut messages = [&mut first, &mut second].map(|vector| libc::mmsghdr {
+            msg_hdr: message(vector),
+            msg_len: 0,
+        });
+        let (server, none) = (pair.server.as_raw_fd(), std::ptr::null_mut());
+        // SAFETY: iovecs over buffers of ours.
+        let received =
+            unsafe { libc::recvmmsg(server, messages.as_mut_ptr(), 2, libc::MSG_DONTWAIT, none) };
+        assert_eq!(received, 1);
+    }
 }
 
 /// Until so many bytes wait in the socket.

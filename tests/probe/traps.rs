@@ -16,6 +16,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("every_call_is_seen_with_its_bytes", every_call),
     ("a_connection_is_told_with_addresses_and_role", ipv6),
     ("unix_streams_are_seen", unix),
+    ("a_call_for_several_messages_may_get_some", some_of_several),
     ("a_peek_is_no_transfer", peek),
     ("thrown_away_bytes_are_counted_not_shown", trunc),
     ("sendfile_has_a_length_and_no_bytes", sendfile),
@@ -102,6 +103,11 @@ fn unix(family: Family) {
     assert_eq!(seen.bytes(1, Received), b"ping");
     assert_eq!(seen.bytes(1, Sent), b"pong");
     assert_eq!(seen.bytes(0, Received), b"pong");
+}
+
+fn some_of_several(family: Family) {
+    let seen = watch(family, "some_of_several");
+    assert_eq!(seen.bytes(1, Received), b"one-two-");
 }
 
 fn peek(family: Family) {

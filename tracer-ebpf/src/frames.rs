@@ -19,7 +19,7 @@ use tracer_ebpf::abi::{
 };
 
 use crate::emit::{self, Slot, bounded};
-use crate::kernel::read_user;
+use crate::kernel::{forgotten, read_user};
 use crate::maps;
 use crate::transfer::Socket;
 
@@ -68,9 +68,11 @@ const LONGEST_FRAME: u32 = 1 << 20;
 /// The same for messages: Thrift's own limit.
 const LONGEST_MESSAGE: u32 = 0x3fff_ffff;
 
-/// Frames that are followed within one record, which ends there: the verifier walks this loop. The
-/// largest record has room for 64 frames of 64 bytes.
-const MOST_FRAMES: u32 = 64;
+/// Frames that are followed within one record, which ends there, by its room: the verifier walks this
+/// loop. It is as many of 64 bytes, which is a small call, or at least some.
+const fn most_frames(room: usize) -> usize {
+    if room > 16 * 64 { room / 64 } else { 16 }
+}
 /// Records of one buffer, squared: 16 MiB in HTTP/2's usual frames of 16 KiB. (Two loops, one within the
 /// other, of which the verifier walks each round of either only.)
 const MOST_RECORDS: u32 = 32;
@@ -377,6 +379,8 @@ extern "C" fn report_run(
         return 0;
     }
     let copy = smaller(frames.next_copy(), rest);
+    let copy = forgotten(copy.into(), address) as u32;
+    let rest = forgotten(rest.into(), address) as u32;
     if copy == 0 {
         run::<0>(socket, record, rest, address, 0)
     } else if copy <= CLASSES[1].head as u32 {
@@ -419,12 +423,13 @@ fn run<const ROOM: usize>(
             frames.at = 0;
             frames.end = copied;
             let mut i = 0;
-            while i < MOST_FRAMES && frames.at < frames.end && frames.seen != LOST {
-                let at = frames.at;
-                let start = bounded(at.into(), ROOM - WINDOW);
+            while i < const { most_frames(ROOM) } {
+                let start = bounded(frames.at.into(), ROOM - WINDOW);
                 // SAFETY: the room is larger than the window by at least `start`.
                 let window = unsafe { slot.head().add(start as usize) };
-                follow(frames, window.cast(), at - start, framing);
+                if follow(frames, window.cast(), start, framing) == 0 {
+                    break;
+                }
                 i += 1;
             }
             copied = if frames.seen == LOST {
@@ -448,13 +453,14 @@ fn run<const ROOM: usize>(
     length
 }
 
-/// See [`Frames::follow`], which is this. The return value means nothing.
+/// See [`Frames::follow`], which is this; `start` is where the window begins. Returns 0 when there is no
+/// more to follow.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn follow(
     frames: *mut Frames,
     window: *const [u8; WINDOW],
-    index: u32,
+    start: u32,
     framing: u32,
 ) -> u32 {
     // SAFETY: as above.
@@ -462,8 +468,9 @@ extern "C" fn follow(
     else {
         return 0;
     };
+    let index = frames.at.wrapping_sub(start);
     frames.follow(window, index, framing == u32::from(VERDICT_HTTP2));
-    0
+    u32::from(frames.at < frames.end && frames.seen != LOST)
 }
 
 /// Loads 8 bytes of any alignment, the first one highest. (The compiler would load them one by one.)

@@ -4,6 +4,7 @@
 //! type the verifier knows (a tracepoint's argument, the current task, its registers); [`read`] copies
 //! through any kernel address.
 
+use core::arch::asm;
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 
@@ -73,6 +74,18 @@ pub fn read_user<T: Copy>(address: u64) -> Option<T> {
         }
         Some(value.assume_init())
     }
+}
+
+/// The same number, of which the verifier knows nothing any more: paths that differ in nothing else are
+/// one path from here on, and checked once. `unknown` is any number that it does not know.
+#[inline(always)]
+pub fn forgotten(number: u64, unknown: u64) -> u64 {
+    let mut number = number;
+    // SAFETY: touches registers only.
+    unsafe {
+        asm!("{0} ^= {1}", "{0} ^= {1}", inout(reg) number, in(reg) unknown);
+    }
+    number
 }
 
 /// The time, as all records have it.

@@ -12,6 +12,7 @@ use tracer_ebpf::abi::{Counter, HEAD_LIMIT, LAST_PIECE, SPARSE_HEAD, TAIL, Trans
 
 use crate::emit::{self, Copy};
 use crate::frames::report_frames;
+use crate::kernel::forgotten;
 use crate::maps;
 use crate::task::Buffers;
 use crate::transfer::Socket;
@@ -21,14 +22,12 @@ use crate::transfer::Socket;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct UnderWay {
-    /// The iovec array.
-    pub address: u64,
-    /// Its length.
-    pub count: u64,
-    /// The caller is a 32-bit program.
-    pub compat: u32,
+    /// Where its bytes are.
+    pub buffers: Buffers,
     /// Bytes not reported yet.
     pub left: u32,
+    /// Keeps the size a multiple of 8.
+    pub reserved: u32,
 }
 
 /// Buffers of one system call that are reported one by one; the bytes of the rest are one unseen
@@ -48,10 +47,8 @@ impl Socket {
             // Without a call: the usual case.
             Buffers::ONE => self.report_piece(record, length, buffers.address, 0),
             Buffers::VECTOR => {
-                under_way.address = buffers.address;
-                under_way.count = buffers.count;
-                under_way.compat = buffers.compat;
-                report_vector(self, record);
+                under_way.buffers = buffers;
+                self.vector(record);
             }
             _ => self.unseen(record),
         }
@@ -60,16 +57,32 @@ impl Socket {
     /// One piece per iovec.
     #[inline(always)]
     fn vector(&mut self, record: &Transfer) {
+        let mut i = 0;
+        while i < MOST_IOVECS {
+            if report_batch(self, record, i) == 0 {
+                break;
+            }
+            i += IOVEC_BATCH as u32;
+        }
+        if self.under_way[usize::from(record.direction & 1)].left > 0 {
+            self.unseen(record);
+        }
+    }
+
+    /// One piece for each of the iovecs `from` and following. False: there is none left, or no byte.
+    #[inline(always)]
+    fn batch(&mut self, record: &Transfer, from: u32) -> bool {
         let direction = usize::from(record.direction & 1);
         let mut room = MaybeUninit::uninit();
         let batch = zeroed(&mut room);
+        let buffers = &self.under_way[direction].buffers;
+        if u64::from(from) >= buffers.count || !read_iovecs(batch, buffers, from) {
+            return false;
+        }
         let mut i = 0;
-        while i < MOST_IOVECS && u64::from(i) < self.under_way[direction].count {
-            let slot = i as usize % IOVEC_BATCH;
-            if slot == 0 && !read_iovecs(batch, &self.under_way[direction], i) {
-                break;
-            }
-            let [address, length] = batch[slot];
+        while i < IOVEC_BATCH {
+            // What lies beyond the last iovec is zero.
+            let [address, length] = batch[i];
             let left = self.under_way[direction].left;
             let length = if length < u64::from(left) {
                 length as u32
@@ -79,12 +92,9 @@ impl Socket {
             if length > 0 {
                 report_piece(self, record, length, address, 0);
             }
-            if self.under_way[direction].left == 0 {
-                return;
-            }
             i += 1;
         }
-        self.unseen(record);
+        self.under_way[direction].left > 0
     }
 
     /// The rest of the transfer, whose bytes can't be had.
@@ -113,14 +123,15 @@ impl Socket {
                 self.frames[direction].hidden(length);
             }
         }
-        let copy = if flags == 0 {
-            self.policy(length, address)
+        let (head, tail) = if flags == 0 {
+            self.policy(length)
         } else {
-            Copy {
-                address,
-                head: 0,
-                tail: 0,
-            }
+            (0, 0)
+        };
+        let copy = Copy {
+            address,
+            head: forgotten(head.into(), address) as u32,
+            tail: forgotten(tail.into(), address) as u32,
         };
         let (position, last) = self.advance(direction, length);
         let record = Transfer {
@@ -134,9 +145,9 @@ impl Socket {
         }
     }
 
-    /// What to copy of the next `length` bytes, which begin at `address`.
+    /// How many to copy of the first and the last of the next `length` bytes.
     #[inline(always)]
-    fn policy(&mut self, length: u32, address: u64) -> Copy {
+    fn policy(&mut self, length: u32) -> (u32, u32) {
         let whole = (HEAD_LIMIT as u32).saturating_sub(self.captured);
         let head = if length <= whole {
             length
@@ -149,15 +160,12 @@ impl Socket {
         };
         self.captured += head;
         let rest = length - head;
-        Copy {
-            address,
-            head,
-            tail: if rest < TAIL as u32 {
-                rest
-            } else {
-                TAIL as u32
-            },
-        }
+        let tail = if rest < TAIL as u32 {
+            rest
+        } else {
+            TAIL as u32
+        };
+        (head, tail)
     }
 
     /// Goes on by a piece: its position, and [`LAST_PIECE`] if it is the transfer's last.
@@ -171,21 +179,19 @@ impl Socket {
     }
 }
 
-/// Reports a transfer whose buffers are iovecs, which stand in [`Socket::under_way`]. The return value
-/// means nothing.
+/// See [`Socket::batch`], which is this.
 ///
 /// A function of its own, and global, since the verifier checks such a one by itself and once, not
 /// again on each path, in each round of a loop and in each place that calls it.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn report_vector(socket: *mut Socket, record: *const Transfer) -> u32 {
+extern "C" fn report_batch(socket: *mut Socket, record: *const Transfer, from: u32) -> u32 {
     // SAFETY: the callers pass references; the verifier wants to see null excluded.
     let (Some(socket), Some(record)) = (unsafe { socket.as_mut() }, unsafe { record.as_ref() })
     else {
         return 0;
     };
-    socket.vector(record);
-    0
+    socket.batch(record, from).into()
 }
 
 /// Reports the next `length` bytes of a transfer, of which is copied what the policy says, unless
@@ -230,11 +236,11 @@ fn zeroed(room: &mut MaybeUninit<Batch>) -> &mut Batch {
 
 /// Reads iovecs `from` and following, as many as fit and exist, into `batch`.
 #[inline(always)]
-fn read_iovecs(batch: &mut Batch, under_way: &UnderWay, from: u32) -> bool {
-    let compat = under_way.compat != 0;
+fn read_iovecs(batch: &mut Batch, buffers: &Buffers, from: u32) -> bool {
+    let compat = buffers.compat != 0;
     let entry: u64 = if compat { 8 } else { 16 };
-    let many = emit::bounded(under_way.count - u64::from(from), IOVEC_BATCH);
-    let source = (under_way.address + u64::from(from) * entry) as usize as *const _;
+    let many = emit::bounded(buffers.count - u64::from(from), IOVEC_BATCH);
+    let source = (buffers.address + u64::from(from) * entry) as usize as *const _;
     // SAFETY: at most the size of `batch` is written to it.
     let failed =
         unsafe { bpf_probe_read_user(batch.as_mut_ptr().cast(), many * entry as u32, source) != 0 };

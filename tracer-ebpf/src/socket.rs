@@ -13,18 +13,18 @@ use tracer_ebpf::abi::{ENDED_RECEIVING, RECEIVED, SENT};
 use crate::kernel::{field, now, offset};
 use crate::maps;
 use crate::task::{Buffers, Task, flags};
-use crate::transfer::{Moved, NOT_ASKED, Socket};
+use crate::transfer::{Moved, NOT_ASKED, Socket, failures_matter};
 
 /// `sock_recv_length(sk, ret, flags)`.
 #[btf_tracepoint(function = "sock_recv_length")]
 pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
-    let task = Task::current();
-    if !task.is_traced() {
-        return 0;
-    }
     let (sk, result, flags): (*const u8, c_int, u32) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
     if result < 0 {
         return failed(sk);
+    }
+    let task = Task::current();
+    if !task.is_traced() {
+        return 0;
     }
     if flags & flags::NOT_OF_THE_STREAM != 0 {
         return 0;
@@ -36,6 +36,7 @@ pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
         Buffers::of_current_call(task)
     };
     let end_ns = now();
+    let buffers = buffers.forgotten(end_ns);
     if result == 0 {
         if buffers.shape != Buffers::ONE || buffers.count != 0 {
             socket.report_end(ENDED_RECEIVING, end_ns);
@@ -60,21 +61,23 @@ pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
 /// `sock_send_length(sk, ret, flags)`.
 #[btf_tracepoint(function = "sock_send_length")]
 pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
-    let task = Task::current();
-    if !task.is_traced() {
-        return 0;
-    }
     let (sk, result): (*const u8, c_int) = (ctx.arg(0), ctx.arg(1));
     if result <= 0 {
         return failed(sk);
     }
+    let task = Task::current();
+    if !task.is_traced() {
+        return 0;
+    }
     let Some(socket) = reported(sk) else { return 0 };
+    let end_ns = now();
+    let buffers = Buffers::of_current_call(task).forgotten(end_ns);
     let moved = Moved {
         who: task.who(),
         direction: SENT.into(),
         length: result as u32,
-        end_ns: now(),
-        buffers: Buffers::of_current_call(task),
+        end_ns,
+        buffers,
         // Whatever is sent passes this hook, so nothing can have been missed.
         tcp_next: NOT_ASKED,
     };
@@ -149,7 +152,9 @@ fn reported(sk: *const u8) -> Option<&'static mut Socket> {
 #[inline(always)]
 fn failed(sk: *const u8) -> i32 {
     // SAFETY: the map's own memory.
-    if let Some(socket) = unsafe { maps::socket(sk).as_mut() } {
+    if failures_matter()
+        && let Some(socket) = unsafe { maps::socket(sk).as_mut() }
+    {
         socket.failed();
     }
     0

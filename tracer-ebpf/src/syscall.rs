@@ -11,9 +11,9 @@ use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
 use tracer_ebpf::abi::{ENDED_ALL, ENDED_RECEIVING, RECEIVED, SENT};
 
-use crate::kernel::{field, now, offset, read};
+use crate::kernel::{field, forgotten, now, offset, read};
 use crate::maps;
-use crate::task::{Buffers, Task, flags};
+use crate::task::{Buffers, Task, flags, nr};
 use crate::transfer::{Moved, NOT_ASKED, Socket};
 
 /// Where a syscall tracepoint's record has the first argument, or the result: after the common fields
@@ -24,8 +24,8 @@ const S_IFMT: u16 = 0o170000;
 const S_IFSOCK: u16 = 0o140000;
 
 /// Messages of one `sendmmsg` or `recvmmsg` that are reported. On a stream socket it is hardly ever
-/// more than one.
-const MOST_MESSAGES: u32 = 16;
+/// more than one; the verifier walks this loop.
+const MOST_MESSAGES: u32 = 32;
 
 /// `sys_enter_*` of calls that send.
 #[tracepoint]
@@ -38,51 +38,80 @@ pub fn send_begins(_: TracePointContext) -> u32 {
     0
 }
 
-/// `sys_exit_*` of calls that receive.
+/// `sys_exit_*` of every call that moves bytes. One program for all, since checking it is most of what
+/// attaching costs.
 #[tracepoint]
-pub fn received(ctx: TracePointContext) -> u32 {
-    returned(&ctx, RECEIVED)
-}
-
-/// `sys_exit_*` of calls that send.
-#[tracepoint]
-pub fn sent(ctx: TracePointContext) -> u32 {
-    returned(&ctx, SENT)
-}
-
-/// `sys_exit_splice`: from a socket, to a socket, or neither.
-#[tracepoint]
-pub fn spliced(ctx: TracePointContext) -> u32 {
-    let task = Task::current();
+pub fn returned(ctx: TracePointContext) -> u32 {
     let result = word(&ctx, 0);
-    if !task.is_traced() || result <= 0 {
+    // What failed, most often since it would block, is let go before anything is looked at.
+    if result < 0 {
         return 0;
     }
-    let regs = task.registers();
-    // SAFETY: the current task's registers.
-    let (from, to) = unsafe {
-        (
-            field::<u64>(regs, offset!(regs_di)),
-            field::<u64>(regs, offset!(regs_dx)),
-        )
+    let task = Task::current();
+    if !task.is_traced() {
+        return 0;
+    }
+    let mut call = Call::of(task, result as u64);
+    if call.flags & flags::NOT_OF_THE_STREAM != 0 || (result == 0 && call.direction == SENT.into())
+    {
+        return 0;
+    }
+    let (sk, socket) = match find(task, call.fd) {
+        Some(found) => found,
+        None if call.other_fd != Call::NO_FD => {
+            call.direction = SENT.into();
+            match find(task, call.other_fd) {
+                Some(found) => found,
+                None => return 0,
+            }
+        }
+        None => return 0,
     };
+    moved(task, &call, result as u32, sk, socket);
+    0
+}
+
+/// `result` bytes, or messages, went through a socket.
+#[inline(always)]
+fn moved(task: Task, call: &Call, result: u32, sk: *const u8, socket: &mut Socket) {
+    let end_ns = now();
+    let buffers = call.buffers;
+    if result == 0 {
+        if buffers.shape != Buffers::ONE || buffers.count != 0 {
+            socket.report_end(ENDED_RECEIVING, end_ns);
+        }
+        return;
+    }
+    if call.direction == SENT.into()
+        && socket.wants_start()
+        && let Some(start) = maps::start_of_call()
+    {
+        socket.send_start_ns = *start;
+    }
     let mut moved = Moved {
         who: task.who(),
-        direction: RECEIVED.into(),
-        length: result as u32,
-        end_ns: now(),
-        buffers: Buffers::NONE,
+        direction: call.direction,
+        length: result,
+        end_ns,
+        buffers,
         tcp_next: NOT_ASKED,
     };
-    if let Some((sk, socket)) = find(task, from) {
-        moved.tcp_next = tcp_next(sk, socket, RECEIVED);
+    if buffers.shape != Buffers::MESSAGES {
+        moved.tcp_next = tcp_next(sk, socket, call.direction);
         socket.transferred(sk, &moved);
-    } else if let Some((sk, socket)) = find(task, to) {
-        moved.direction = SENT.into();
-        moved.tcp_next = tcp_next(sk, socket, SENT);
-        socket.transferred(sk, &moved);
+    } else {
+        // `Socket::report` knows which one comes next.
+        let mut i = 0;
+        while i < MOST_MESSAGES && i < result {
+            moved.length = forgotten(buffers.message_length(i).into(), end_ns) as u32;
+            socket.transferred(sk, &moved);
+            i += 1;
+        }
+        socket.failed();
     }
-    0
+    if call.direction == RECEIVED.into() {
+        socket.drained(read::<u32>(sk, offset!(sk_receive_qlen)) != 0);
+    }
 }
 
 /// `sys_enter_close`: of the last descriptor of an `AF_UNIX` socket, which no other hook sees close.
@@ -92,7 +121,7 @@ pub fn closes(ctx: TracePointContext) -> u32 {
     if !task.is_traced() {
         return 0;
     }
-    let Some(file) = file(task, word(&ctx, 0) as u64) else {
+    let Some(file) = file(task, word(&ctx, 0) as u32) else {
         return 0;
     };
     if read::<u64>(file, offset!(file_refs)) != offset!(file_refs_one) as u64 {
@@ -109,85 +138,13 @@ pub fn closes(ctx: TracePointContext) -> u32 {
     0
 }
 
-#[inline(always)]
-fn returned(ctx: &TracePointContext, direction: u8) -> u32 {
-    let task = Task::current();
-    let result = word(ctx, 0);
-    if result < 0 || (result == 0 && direction == SENT) || !task.is_traced() {
-        return 0;
-    }
-    let regs = task.registers();
-    // SAFETY: the current task's registers.
-    let (mut buffers, receive_flags, fd) = unsafe {
-        (
-            Buffers::of_registers(regs),
-            if direction == RECEIVED {
-                flags::of_registers(regs)
-            } else {
-                0
-            },
-            field::<u64>(regs, offset!(regs_di)),
-        )
-    };
-    if receive_flags & flags::NOT_OF_THE_STREAM != 0 {
-        return 0;
-    }
-    if receive_flags & flags::TRUNC != 0 {
-        buffers = Buffers::NONE;
-    }
-    let Some((sk, socket)) = find(task, fd) else {
-        return 0;
-    };
-    let end_ns = now();
-    if result == 0 {
-        if buffers.shape != Buffers::ONE || buffers.count != 0 {
-            socket.report_end(ENDED_RECEIVING, end_ns);
-        }
-        return 0;
-    }
-    if direction == SENT
-        && socket.wants_start()
-        && let Some(start) = maps::start_of_call()
-    {
-        socket.send_start_ns = *start;
-    }
-    let mut moved = Moved {
-        who: task.who(),
-        direction: direction.into(),
-        length: result as u32,
-        end_ns,
-        buffers,
-        tcp_next: NOT_ASKED,
-    };
-    if buffers.shape != Buffers::MESSAGES {
-        moved.tcp_next = tcp_next(sk, socket, direction);
-        socket.transferred(sk, &moved);
-    } else {
-        let mut i = 0;
-        while i < MOST_MESSAGES && i < result as u32 {
-            moved.length = buffers.message_length(i);
-            moved.buffers = buffers.message(i);
-            // It counts all messages of the call.
-            if i + 1 == result as u32 {
-                moved.tcp_next = tcp_next(sk, socket, direction);
-            }
-            socket.transferred(sk, &moved);
-            i += 1;
-        }
-    }
-    if direction == RECEIVED {
-        socket.drained(read::<u32>(sk, offset!(sk_receive_qlen)) != 0);
-    }
-    0
-}
-
 /// TCP's number of the next byte to be read or written: io_uring, for one, does not come by here.
 #[inline(always)]
-fn tcp_next(sk: *const u8, socket: &Socket, direction: u8) -> u64 {
+fn tcp_next(sk: *const u8, socket: &Socket, direction: u32) -> u64 {
     if socket.sequenced == 0 {
         return NOT_ASKED;
     }
-    let next = if direction == RECEIVED {
+    let next = if direction == RECEIVED.into() {
         offset!(copied_seq)
     } else {
         offset!(write_seq)
@@ -195,9 +152,60 @@ fn tcp_next(sk: *const u8, socket: &Socket, direction: u8) -> u64 {
     read::<u32>(sk, next).into()
 }
 
+/// A system call that moved bytes.
+struct Call {
+    buffers: Buffers,
+    /// The descriptor that it was made on.
+    fd: u32,
+    /// Of `splice`, the one that it moved bytes to, else [`Call::NO_FD`].
+    other_fd: u32,
+    /// `abi::RECEIVED` or `abi::SENT`.
+    direction: u32,
+    /// Of a call that receives.
+    flags: u32,
+}
+
+impl Call {
+    const NO_FD: u32 = u32::MAX;
+
+    /// What the registers say of the call that a task comes from. `unknown` as of
+    /// [`forgotten`](crate::kernel::forgotten).
+    #[inline(always)]
+    fn of(task: Task, unknown: u64) -> Call {
+        let regs = task.registers();
+        // SAFETY: the task's registers.
+        let (number, fd, to, flags, mut buffers) = unsafe {
+            (
+                field::<u64>(regs, offset!(regs_orig_ax)) as u32,
+                field::<u64>(regs, offset!(regs_di)) as u32,
+                field::<u64>(regs, offset!(regs_dx)) as u32,
+                flags::of_registers(regs),
+                Buffers::of_registers(regs),
+            )
+        };
+        if flags & flags::TRUNC != 0 {
+            buffers = Buffers::NONE;
+        }
+        let (direction, other_fd) = match number {
+            nr::READ | nr::READV | nr::RECVFROM | nr::RECVMSG | nr::RECVMMSG => {
+                (RECEIVED, Call::NO_FD)
+            }
+            nr::SPLICE => (RECEIVED, to),
+            _ => (SENT, Call::NO_FD),
+        };
+        Call {
+            buffers: buffers.forgotten(unknown),
+            fd,
+            other_fd: forgotten(other_fd.into(), unknown) as u32,
+            direction: forgotten(direction.into(), unknown) as u32,
+            flags: forgotten(flags.into(), unknown) as u32,
+        }
+    }
+}
+
 /// The socket behind a descriptor and its state, if its transfers are reported.
 #[inline(always)]
-fn find(task: Task, fd: u64) -> Option<(*const u8, &'static mut Socket)> {
+fn find(task: Task, fd: u32) -> Option<(*const u8, &'static mut Socket)> {
     let file = file(task, fd)?;
     let sk = socket_of(file)?;
     let inode = read::<usize>(file, offset!(file_inode)) as *const u8;
@@ -223,7 +231,7 @@ fn find(task: Task, fd: u64) -> Option<(*const u8, &'static mut Socket)> {
 
 /// The open file of a descriptor of the current process.
 #[inline(always)]
-fn file(task: Task, fd: u64) -> Option<*const u8> {
+fn file(task: Task, fd: u32) -> Option<*const u8> {
     // SAFETY: the task's pointer is typed, and so is what it points to.
     let table = unsafe {
         let files = field::<*const u8>(task.as_ptr(), offset!(task_files));
@@ -236,7 +244,6 @@ fn file(task: Task, fd: u64) -> Option<*const u8> {
             field::<usize>(table, offset!(fdt_fd)),
         )
     };
-    let fd = fd as u32;
     if fd >= size {
         return None;
     }

@@ -9,7 +9,7 @@
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
 
-use crate::kernel::{field, offset, read_user, setting};
+use crate::kernel::{field, forgotten, offset, read_user, setting};
 use crate::maps;
 
 /// A process and thread, as `bpf_get_current_pid_tgid` has them.
@@ -127,6 +127,18 @@ impl Buffers {
             count,
             shape,
             compat: u32::from(compat),
+        }
+    }
+
+    /// The same, without the verifier knowing which call they are of: else it would check all that
+    /// follows once for each. See [`forgotten`].
+    #[inline(always)]
+    pub fn forgotten(self, unknown: u64) -> Buffers {
+        Buffers {
+            address: forgotten(self.address, unknown),
+            count: forgotten(self.count, unknown),
+            shape: forgotten(self.shape.into(), unknown) as u32,
+            compat: forgotten(self.compat.into(), unknown) as u32,
         }
     }
 
@@ -293,7 +305,7 @@ const ENOSYS: i64 = -38;
 const USER32_CS: u16 = 0x23;
 
 /// System call numbers of x86-64.
-mod nr {
+pub mod nr {
     pub const READ: u32 = 0;
     pub const WRITE: u32 = 1;
     pub const READV: u32 = 19;
@@ -302,6 +314,7 @@ mod nr {
     pub const RECVFROM: u32 = 45;
     pub const SENDMSG: u32 = 46;
     pub const RECVMSG: u32 = 47;
+    pub const SPLICE: u32 = 275;
     pub const RECVMMSG: u32 = 299;
     pub const SENDMMSG: u32 = 307;
 }

@@ -58,25 +58,20 @@ const SOCK: &[Hook] = &[
 /// Exit of each call that moves bytes, entry of those that send and of `close`.
 const SYSCALL: &[Hook] = &[
     calls(
-        "received",
+        "returned",
         &[
             "sys_exit_read",
             "sys_exit_readv",
             "sys_exit_recvfrom",
             "sys_exit_recvmsg",
             "sys_exit_recvmmsg",
-        ],
-        true,
-    ),
-    calls(
-        "sent",
-        &[
             "sys_exit_write",
             "sys_exit_writev",
             "sys_exit_sendto",
             "sys_exit_sendmsg",
             "sys_exit_sendmmsg",
             "sys_exit_sendfile64",
+            "sys_exit_splice",
         ],
         true,
     ),
@@ -92,7 +87,6 @@ const SYSCALL: &[Hook] = &[
         ],
         true,
     ),
-    calls("spliced", &["sys_exit_splice"], false),
     calls("closes", &["sys_enter_close"], true),
     hook("sk_data_ready", false),
 ];
