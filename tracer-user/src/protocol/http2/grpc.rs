@@ -3,6 +3,8 @@
 //!
 //! Bias: counting stops for good where a prefix was not seen or is none.
 
+use crate::protocol::http::Head;
+
 /// Bytes of a prefix.
 const PREFIX: usize = 5;
 
@@ -17,21 +19,18 @@ pub(super) struct Messages {
 }
 
 impl Messages {
-    /// Whether a content type says that there are such messages. gRPC-Web's carry the trailers too.
-    pub(super) fn are_in(content_type: &[u8]) -> bool {
-        let rest = content_type.get(..16).zip(content_type.get(16..));
-        rest.is_some_and(|(name, rest)| {
-            name.eq_ignore_ascii_case(b"application/grpc")
-                && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+    /// Before the first, if the head says that there are some. gRPC-Web's content is another, which
+    /// carries the trailers too.
+    pub(super) fn of(head: &Head) -> Option<Messages> {
+        let (name, rest) = head.field("content-type")?.split_at_checked(16)?;
+        let is_grpc = name.eq_ignore_ascii_case(b"application/grpc")
+            && matches!(rest.first(), None | Some(b'+' | b';' | b' '));
+        is_grpc.then_some(Messages {
+            prefix: [0; PREFIX],
+            have: 0,
+            left: 0,
         })
     }
-
-    /// Before the first.
-    pub(super) const START: Messages = Messages {
-        prefix: [0; PREFIX],
-        have: 0,
-        left: 0,
-    };
 
     /// Reads on and tells the size of each message that ends; false: these are no messages.
     pub(super) fn bytes(&mut self, mut input: &[u8], mut ended: impl FnMut(u64)) -> bool {

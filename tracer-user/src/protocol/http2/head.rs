@@ -38,6 +38,13 @@ pub(super) struct Block {
     pub unknown: bool,
 }
 
+impl Block {
+    /// Another response will come.
+    pub(super) fn is_interim(&self) -> bool {
+        (100..200).contains(&self.head.status())
+    }
+}
+
 /// A place in the text.
 type Place = (u32, u32);
 

@@ -34,7 +34,6 @@ use reader::{Reader, Step};
 use stream::{Phase, Stream};
 use streams::Streams;
 
-use super::http::Head;
 use super::{Event, ExchangeId, Framing, Incomplete, Input, Protocol, Side};
 
 /// Requests after which a response that may have been in a hole is not awaited any more. Of those
@@ -258,7 +257,7 @@ impl Http2 {
         match head {
             Ok(head) => {
                 stream.request.phase = Phase::Body;
-                stream.request.messages = messages(&head);
+                stream.request.messages = Messages::of(&head);
                 out.push(Event::RequestHead(stream.exchange, super::Head::Http(head)));
                 stream.release(out);
             }
@@ -297,36 +296,19 @@ impl Http2 {
         ends_stream: bool,
         out: &mut Vec<Event>,
     ) {
-        let Some(stream) = self.streams.answered(number) else {
+        if self.streams.answered(number).is_none() {
             return self.unpaired_block(number, block, out);
-        };
-        let block = match (stream.response.phase, block) {
-            (Phase::Awaited | Phase::Over, _) => return,
-            (_, Ok(block)) => block,
-            (_, Err(reason)) => return self.cut(Side::Response, number, reason, out),
-        };
-        let id = stream.exchange;
-        if stream.response.phase == Phase::Body {
-            if ends_stream {
-                stream.emit(Event::Trailers(id, block.head), out);
-            }
-        } else if block.kind == Kind::Request || block.kind == Kind::Fields && !block.unknown {
-            self.cut(Side::Response, number, Incomplete::Malformed, out);
-        } else if is_interim(&block) && !ends_stream {
-            stream.response.phase = Phase::Awaited;
-            stream.emit(Event::ResponseInterim(id), out);
-        } else {
-            stream.response.phase = Phase::Body;
-            stream.response.messages = messages(&block.head);
-            stream.emit(Event::ResponseHead(id, super::Head::Http(block.head)), out);
         }
+        self.on(Side::Response, number, out, |stream, out| {
+            stream.answer(block, ends_stream, out);
+        });
     }
 
     /// A header block of the response side on a stream that is not under way: it was over already, or
     /// its request was not seen.
     fn unpaired_block(&self, number: u32, block: Result<Block, Incomplete>, out: &mut Vec<Event>) {
         let (below, reason) = self.unseen_below;
-        let begins = block.is_ok_and(|block| block.kind == Kind::Response && !is_interim(&block));
+        let begins = block.is_ok_and(|block| block.kind == Kind::Response && !block.is_interim());
         if begins && number < below && number % 2 == 1 {
             out.push(Event::Incomplete {
                 exchange: None,
@@ -409,14 +391,4 @@ fn add(message: &mut stream::Message, frame: &Frame) {
         let length = u64::from(frame.length);
         message.body = message.body.map(|body| body.saturating_add(length));
     }
-}
-
-fn is_interim(block: &Block) -> bool {
-    (100..200).contains(&block.head.status())
-}
-
-/// Counts gRPC's messages, if the head says that there are some.
-fn messages(head: &Head) -> Option<Messages> {
-    let content_type = head.field("content-type")?;
-    Messages::are_in(content_type).then_some(Messages::START)
 }

@@ -1,7 +1,8 @@
 //! One stream: an exchange, as far as each of its messages is.
 
 use super::grpc::Messages;
-use crate::protocol::{Event, ExchangeId, Incomplete, Side, Sizes};
+use super::head::{Block, Kind};
+use crate::protocol::{Event, ExchangeId, Head, Incomplete, Side, Sizes};
 
 /// Events of a response that are held back: what a server may answer in the microseconds by which its
 /// request's record may be late, and more.
@@ -148,6 +149,35 @@ impl Stream {
             }
         });
         self.message(side).messages = goes_on.then_some(messages);
+    }
+
+    /// A header block of the response: its head, or what follows its body.
+    pub(super) fn answer(
+        &mut self,
+        block: Result<Block, Incomplete>,
+        ends_stream: bool,
+        out: &mut Vec<Event>,
+    ) {
+        let id = self.exchange;
+        let block = match (self.response.phase, block) {
+            (Phase::Awaited | Phase::Over, _) => return,
+            (_, Ok(block)) => block,
+            (_, Err(reason)) => return self.cut(Side::Response, reason, out),
+        };
+        if self.response.phase == Phase::Body {
+            if ends_stream {
+                self.emit(Event::Trailers(id, block.head), out);
+            }
+        } else if block.kind == Kind::Request || block.kind == Kind::Fields && !block.unknown {
+            self.cut(Side::Response, Incomplete::Malformed, out);
+        } else if block.is_interim() && !ends_stream {
+            self.response.phase = Phase::Awaited;
+            self.emit(Event::ResponseInterim(id), out);
+        } else {
+            self.response.phase = Phase::Body;
+            self.response.messages = Messages::of(&block.head);
+            self.emit(Event::ResponseHead(id, Head::Http(block.head)), out);
+        }
     }
 
     /// A message ends, if it is under way.

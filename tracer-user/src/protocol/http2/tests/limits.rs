@@ -115,4 +115,13 @@ fn responses_to_nothing_are_bounded() {
         assert!(words.is_empty() || words == ["r_! malformed"], "{words:?}");
     }
     assert_eq!(wire.http.streams.len(), 0);
+    // Nor its interim responses.
+    let mut wire = Wire::new();
+    let interim = headers(END_HEADERS, 1, b"\x08\x03103");
+    for _ in 0..32 {
+        assert_eq!(wire.answer(&interim), [""; 0]);
+    }
+    assert_eq!(wire.http.streams.len(), 1);
+    assert_eq!(wire.answer(&interim), [""; 0]);
+    assert_eq!(wire.http.streams.len(), 0);
 }
