@@ -119,9 +119,9 @@ impl Detector {
             self.turns += u32::from(self.last.is_some());
             self.last = Some(transfer.direction);
         }
-        let prefix = match transfer.direction {
-            Direction::Received => &mut self.received,
-            Direction::Sent => &mut self.sent,
+        let (prefix, other) = match transfer.direction {
+            Direction::Received => (&mut self.received, &self.sent),
+            Direction::Sent => (&mut self.sent, &self.received),
         };
         let unknown = transfer.position != prefix.next || transfer.head.is_empty();
         if unknown && transfer.length > 0 {
@@ -145,10 +145,7 @@ impl Detector {
                     Match::Yes => {
                         let requests = match side {
                             Side::Request => transfer.direction,
-                            Side::Response => match transfer.direction {
-                                Direction::Received => Direction::Sent,
-                                Direction::Sent => Direction::Received,
-                            },
+                            Side::Response => opposite(transfer.direction),
                         };
                         return Found::Protocol((protocol.new)(self.midway), requests);
                     }
@@ -156,6 +153,15 @@ impl Detector {
                     Match::No => {}
                 }
             }
+        }
+        // What proves nothing by itself but does with its answer.
+        match thrift::confirms(&other.bytes, bytes) {
+            Match::Yes => {
+                let protocol = Thrift::old(self.midway, &other.bytes);
+                return Found::Protocol(Box::new(protocol), opposite(transfer.direction));
+            }
+            Match::Perhaps => perhaps = true,
+            Match::No => {}
         }
         if perhaps && bytes.len() >= EVIDENCE {
             self.turns = 0;
@@ -203,6 +209,13 @@ impl Detector {
             head: &held.bytes,
             ..held.transfer
         })
+    }
+}
+
+fn opposite(direction: Direction) -> Direction {
+    match direction {
+        Direction::Received => Direction::Sent,
+        Direction::Sent => Direction::Received,
     }
 }
 
@@ -455,37 +468,5 @@ mod tests {
             connection.push(Sent, b"HTTP/1.1 200 OK\r\n"),
             Http1(Received)
         );
-    }
-
-    #[test]
-    fn thrift_and_ttheader_are_told_by_either_side() {
-        let call: &[u8] =
-            b"\x00\x00\x00\x11\x80\x01\x00\x01\x00\x00\x00\x04echo\x00\x00\x00\x07\x00";
-        let reply: &[u8] = b"\x80\x01\x00\x02\x00\x00\x00\x04echo\x00\x00\x00\x07\x00";
-        let ttheader: &[u8] =
-            b"\x00\x00\x00\x1f\x10\x00\x00\x00\x00\x00\x00\x07\x00\x01\x00\x00\x00\x00\
-            \x80\x01\x00\x02\x00\x00\x00\x04echo\x00\x00\x00\x07\x00";
-        for (message, requests) in [
-            (call, Received),
-            (&call[4..], Received),
-            (reply, Sent),
-            (ttheader, Sent),
-        ] {
-            assert_eq!(first(message), Http1(requests));
-            let mut connection = Connection::new(true);
-            let (last, rest) = message.split_last().unwrap();
-            // The last byte or so is content.
-            let found: Vec<_> = rest
-                .iter()
-                .chain([last])
-                .map(|byte| connection.push(Received, &[*byte]))
-                .collect();
-            assert!(
-                found.contains(&Http1(requests)),
-                "{}",
-                message.escape_ascii()
-            );
-            assert!(!found.contains(&Nothing));
-        }
     }
 }

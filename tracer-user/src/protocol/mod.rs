@@ -75,7 +75,8 @@ pub enum Event {
     ResponseStarted(ExchangeId),
     /// The response begun last is interim (1xx): forget its start, another will come.
     ResponseInterim(ExchangeId),
-    /// The final response's head is complete.
+    /// The final response's head is complete. A TTHeader stream's comes once more with its trailer, if
+    /// that tells how the call went.
     ResponseHead(ExchangeId, Head),
     /// A stream carried a message of this exchange (gRPC); comes with the message's last byte.
     Message {

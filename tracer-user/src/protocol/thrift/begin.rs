@@ -60,8 +60,11 @@ pub(super) fn begin(codec: Codec, bytes: &[u8]) -> Read<Begin<'_>> {
     }
 }
 
-/// `80 01 xx 0t` or `90 01 00 0t`, u32 length, name, i32 sequence id.
+/// `80 01 00 0t` or `90 01 00 0t`, u32 length, name, i32 sequence id.
 fn marked(codec: Codec, bytes: &[u8]) -> Read<Begin<'_>> {
+    if bytes.get(2).is_some_and(|unused| *unused != 0) {
+        return Err(Short::Bad);
+    }
     let kind = kind(*bytes.get(3).ok_or(Short::Needs(12))?)?;
     let name = name(bytes, 8, be32(bytes, 4).ok_or(Short::Needs(12))?)?;
     let length = 8 + name.len() + 4;

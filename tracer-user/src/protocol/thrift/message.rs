@@ -57,9 +57,66 @@ pub(super) fn begins_as(form: Form, side: Side, bytes: &[u8]) -> Match {
     as_form(form, side, bytes, false)
 }
 
-/// The same on a connection whose sides are known.
-pub(super) fn goes_on(form: Form, side: Side, bytes: &[u8]) -> Match {
-    as_form(form, side, bytes, true)
+/// The same on a connection whose sides are known; `old`: and its encoding is the old one.
+pub(super) fn goes_on(form: Form, old: bool, side: Side, bytes: &[u8]) -> Match {
+    if !old {
+        return as_form(form, side, bytes, true);
+    }
+    match old_begin(bytes) {
+        Ok((same, begin)) => {
+            let asks = matches!(begin.kind, Kind::Call | Kind::Oneway);
+            match same == form && asks == (side == Side::Request) {
+                true => Match::Yes,
+                false => Match::No,
+            }
+        }
+        Err(Short::Needs(_)) => Match::Perhaps,
+        Err(Short::Bad | Short::Large) => Match::No,
+    }
+}
+
+/// Whether an answer begins with these bytes to the call in the old encoding that `other`, sent the
+/// other way, begins with: the same name and sequence id. Perhaps, if they may be such a call.
+pub(super) fn confirms(other: &[u8], bytes: &[u8]) -> Match {
+    let asks = |begin: &Begin<'_>| matches!(begin.kind, Kind::Call | Kind::Oneway);
+    let call = match (other, old_begin(bytes)) {
+        ([], Ok((_, begin))) if asks(&begin) => return Match::Perhaps,
+        (_, Err(Short::Needs(_))) => return Match::Perhaps,
+        ([], _) => return Match::No,
+        (other, _) => old_begin(other),
+    };
+    match (call, old_begin(bytes)) {
+        (Ok((form, call)), Ok((same, reply)))
+            if form == same
+                && asks(&call)
+                && !asks(&reply)
+                && (call.name, call.seq_id) == (reply.name, reply.seq_id) =>
+        {
+            Match::Yes
+        }
+        _ => Match::No,
+    }
+}
+
+/// The begin of a message in the old encoding.
+pub(super) fn old_begin(bytes: &[u8]) -> Read<(Form, Begin<'_>)> {
+    match bytes {
+        [0, _, _, _, 0, ..] => {
+            let total = 4 + u64::from(be32(bytes, 0).ok_or(Short::Bad)?);
+            let begin = within(
+                usize::try_from(total - 4).unwrap_or(usize::MAX),
+                begin::begin(Codec::BinaryOld, &bytes[4..]),
+            );
+            match begin {
+                Ok(begin) => Ok((Form::Framed, begin)),
+                Err(Short::Needs(n)) => Err(Short::Needs(4 + n)),
+                Err(short) => Err(short),
+            }
+        }
+        [0, _, _, _, _, ..] => Ok((Form::Bare, begin::begin(Codec::BinaryOld, bytes)?)),
+        [0, ..] | [] => Err(Short::Needs(5)),
+        _ => Err(Short::Bad),
+    }
 }
 
 fn as_form(form: Form, side: Side, bytes: &[u8], known: bool) -> Match {

@@ -48,6 +48,13 @@ pub fn begins_bare(side: Side, bytes: &[u8]) -> Match {
     message::begins_as(Form::Bare, side, bytes)
 }
 
+/// Whether an answer begins with these bytes to the call that `other`, sent the other way, begins with,
+/// in Thrift's old encoding: that has no mark, so that a call alone proves nothing. Perhaps, if they may
+/// be such a call.
+pub fn confirms(other: &[u8], bytes: &[u8]) -> Match {
+    message::confirms(other, bytes)
+}
+
 /// Thrift or Kitex Protobuf on one connection.
 #[derive(Debug)]
 pub struct Thrift {
@@ -62,6 +69,8 @@ pub struct Thrift {
     asked: u64,
     request: Request,
     reply: To,
+    /// A call ended within this transfer, and a reply began.
+    ended: [bool; 2],
     /// The frame being read of each side, if it is one.
     frames: [Option<Frame>; 2],
     /// Replies are over: what ended them.
@@ -114,6 +123,15 @@ impl Thrift {
         Thrift::new(midway, Form::Bare)
     }
 
+    /// On a connection that [`confirms`] told of, where a call begins with these bytes.
+    pub fn old(midway: bool, call: &[u8]) -> Thrift {
+        let form = message::old_begin(call).map_or(Form::Bare, |(form, _)| form);
+        let mut thrift = Thrift::new(midway, form);
+        thrift.requests.set_old();
+        thrift.responses.set_old();
+        thrift
+    }
+
     fn new(midway: bool, form: Form) -> Thrift {
         let reader = |side| Reader::new(side, midway, form);
         Thrift {
@@ -126,6 +144,7 @@ impl Thrift {
             asked: 0,
             request: Request::default(),
             reply: To::Nobody,
+            ended: [false; 2],
             frames: [None; 2],
             closed: None,
             malformed: 0,
@@ -197,6 +216,9 @@ impl Thrift {
                 self.request.seq_id = opened.seq_id;
                 self.request.oneway = opened.oneway;
                 if !opened.oneway {
+                    if self.ended[Side::Request as usize] {
+                        self.pairing.see_overlap();
+                    }
                     let id = self.request.id;
                     self.request.unanswerable = match self.closed {
                         None => self.pairing.call(id, opened.seq_id, out).err(),
@@ -247,7 +269,10 @@ impl Thrift {
     fn request_over(&mut self, out: &mut Vec<Event>) {
         if self.request.oneway {
             out.push(Event::NoResponse(self.request.id));
-        } else if let Some(reason) = self.request.unanswerable.take() {
+            return;
+        }
+        self.ended[Side::Request as usize] = true;
+        if let Some(reason) = self.request.unanswerable.take() {
             out.push(incomplete(Some(self.request.id), Side::Response, reason));
         }
     }
@@ -295,6 +320,10 @@ impl Thrift {
     }
 
     fn response_opened(&mut self, seq_id: i32, out: &mut Vec<Event>) {
+        if self.ended[Side::Response as usize] {
+            self.pairing.see_overlap();
+        }
+        self.ended[Side::Response as usize] = true;
         let owner = self.pairing.reply(seq_id, out);
         match self.reply {
             To::Likely(id) if owner == Owner::Exchange(id) => {
@@ -417,9 +446,18 @@ impl Protocol for Thrift {
         match (side, input) {
             (side, Input::Bytes(bytes)) => self.bytes(side, bytes, out),
             (side, Input::Skipped(n)) => self.gap(side, n, false, out),
-            (side, Input::Lost(n)) => self.gap(side, n, true, out),
-            (Side::Request, Input::EndOfTransfer) => self.requests.end_of_transfer(),
-            (Side::Response, Input::EndOfTransfer) => self.responses.end_of_transfer(),
+            (side, Input::Lost(n)) => {
+                self.gap(side, n, true, out);
+                // What comes next is of another transfer.
+                self.ended[side as usize] = false;
+            }
+            (side, Input::EndOfTransfer) => {
+                self.ended[side as usize] = false;
+                match side {
+                    Side::Request => self.requests.end_of_transfer(),
+                    Side::Response => self.responses.end_of_transfer(),
+                }
+            }
         }
     }
 

@@ -202,10 +202,15 @@ impl Pairing {
         if self.open.is_empty() {
             self.run = self.run.saturating_add(1);
         } else {
-            self.overlapping = true;
-            self.run = 0;
+            self.see_overlap();
         }
         Owner::Exchange(call.id)
+    }
+
+    /// A call did not wait for the reply to the one before it.
+    pub(super) fn see_overlap(&mut self) {
+        self.overlapping = true;
+        self.run = 0;
     }
 
     /// A reply to no call that is open.

@@ -7,7 +7,7 @@ use super::begin::Short;
 use super::message::{self, Content, Form, HEAD_LIMIT, Opening};
 use super::protobuf::ErrorProto;
 use super::walk::{Progress, Walk};
-use crate::protocol::rpc::{Failure, Head, Kind};
+use crate::protocol::rpc::{Codec, Failure, Head, Kind};
 use crate::protocol::ttheader::stream::Frame;
 use crate::protocol::{Incomplete, Match, Side, Sizes};
 
@@ -97,9 +97,16 @@ pub(super) struct Reader {
     /// begins nothing; the last one was.
     form: Form,
     in_stream: bool,
+    /// The encoding is the old one.
+    old: bool,
 }
 
 impl Reader {
+    /// The encoding is the old one, of which no message has a mark.
+    pub(super) fn set_old(&mut self) {
+        self.old = true;
+    }
+
     /// Of a connection of that form. `midway`: the first byte may be any of a message.
     pub(super) fn new(side: Side, midway: bool, form: Form) -> Reader {
         Reader {
@@ -117,6 +124,7 @@ impl Reader {
             started: false,
             form,
             in_stream: false,
+            old: false,
         }
     }
 
@@ -346,6 +354,7 @@ impl Reader {
         } = opening;
         self.wire = length as u64;
         self.form = form;
+        self.old = head.codec == Some(Codec::BinaryOld);
         self.in_stream = frame.is_some();
         let left = total.map(|total| total - length as u64);
         if let (true, Some(_), Some(left)) = (self.started, frame, left) {
@@ -466,7 +475,7 @@ impl Reader {
                     &joined[..]
                 }
             };
-            match message::goes_on(self.form, self.side, bytes) {
+            match message::goes_on(self.form, self.old, self.side, bytes) {
                 Match::Yes => {
                     self.begins.clear();
                     return Match::Yes;

@@ -1,6 +1,8 @@
 //! Bytes in, events out. Each file shows one side of the parser.
 
 mod build;
+mod captured;
+mod detection;
 mod forms;
 mod holes;
 mod hostile;
