@@ -159,7 +159,9 @@ fn blocks(c: &mut Criterion) {
             b.iter(|| {
                 text.clear();
                 decoder.begin();
-                decoder.field(&mut black_box(block), &mut text).is_ok()
+                decoder
+                    .field(&mut black_box(block), &mut text, true)
+                    .is_ok()
             });
         });
     }

@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 fn read(decoder: &mut Decoder, input: &mut &[u8], fields: &mut Vec<Option<Vec<u8>>>) -> bool {
     loop {
         let mut text = Vec::new();
-        match decoder.field(input, &mut text) {
+        match decoder.field(input, &mut text, true) {
             Ok(Read::More) => return true,
             Ok(Read::Unknown) => fields.push(None),
             Ok(Read::Field(name_end)) => {

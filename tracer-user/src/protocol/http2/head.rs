@@ -91,7 +91,8 @@ impl Draft {
         }
         loop {
             let start = self.head.text.len();
-            match hpack.field(input, &mut self.head.text) {
+            let keep = !self.is_too_large();
+            match hpack.field(input, &mut self.head.text, keep) {
                 Err(_) => return Err(Incomplete::Malformed),
                 Ok(Read::More) => return Ok(()),
                 Ok(Read::Unknown) => self.unknown = true,

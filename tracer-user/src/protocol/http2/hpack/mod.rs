@@ -60,10 +60,17 @@ impl Decoder {
     }
 
     /// Takes the next field from `input`, a block or what is there of it, and appends name and value
-    /// to `text`. After an error the table is unknown.
-    pub fn field(&mut self, input: &mut &[u8], text: &mut Vec<u8>) -> Result<Read, Malformed> {
+    /// to `text`. Unless it is to `keep` them, fields are read for the dynamic table's sake only, and
+    /// none is appended: so a short block that means a long head costs no more than its own length.
+    /// After an error the table is unknown.
+    pub fn field(
+        &mut self,
+        input: &mut &[u8],
+        text: &mut Vec<u8>,
+        keep: bool,
+    ) -> Result<Read, Malformed> {
         let start = text.len();
-        let read = self.read(input, text);
+        let read = self.read(input, text, keep);
         if read.is_err() {
             text.truncate(start);
             self.lose();
@@ -71,7 +78,12 @@ impl Decoder {
         read
     }
 
-    fn read(&mut self, input: &mut &[u8], text: &mut Vec<u8>) -> Result<Read, Malformed> {
+    fn read(
+        &mut self,
+        input: &mut &[u8],
+        text: &mut Vec<u8>,
+        keep: bool,
+    ) -> Result<Read, Malformed> {
         loop {
             let Some(&first) = input.first() else {
                 return Ok(Read::More);
@@ -85,13 +97,13 @@ impl Decoder {
                 *input = rest;
                 self.begun = true;
                 return Ok(match self.find(index)? {
-                    Found::Entry(name, value) => {
+                    Found::Entry(name, value) if keep => {
                         text.extend_from_slice(name);
                         let name_end = text.len();
                         text.extend_from_slice(value);
                         Read::Field(name_end)
                     }
-                    Found::Unknown => Read::Unknown,
+                    Found::Entry(..) | Found::Unknown => Read::Unknown,
                 });
             }
             if first & 0xe0 == 0x20 {
@@ -123,7 +135,16 @@ impl Decoder {
             };
             *input = rest;
             self.begun = true;
-            return self.literal(index, name, value, inserted, text);
+            if !keep && !inserted {
+                return Ok(Read::Unknown);
+            }
+            let start = text.len();
+            let read = self.literal(index, name, value, inserted, text)?;
+            if !keep {
+                text.truncate(start);
+                return Ok(Read::Unknown);
+            }
+            return Ok(read);
         }
     }
 

@@ -149,3 +149,17 @@ fn a_table_without_limit_is_kept_in_part() {
     blocks.read(b"\x40\x01a\x01b").expect("fields");
     assert_eq!(blocks.read(b"\xbf\xbe"), Ok(vec![None, line("a", "b")]));
 }
+
+#[test]
+fn what_is_not_kept_still_changes_the_table() {
+    let mut blocks = Blocks::new();
+    let mut text = Vec::new();
+    blocks.decoder.begin();
+    let mut input = &b"\x82\x40\x01a\x01b\xbe\x00\x01c\x01d"[..];
+    for _ in 0..4 {
+        let read = blocks.decoder.field(&mut input, &mut text, false);
+        assert_eq!((read, text.len()), (Ok(Read::Unknown), 0));
+    }
+    assert_eq!(blocks.read(b"\xbe"), Ok(vec![line("a", "b")]));
+    assert_eq!(blocks.table().1, 34);
+}

@@ -46,7 +46,7 @@ impl Blocks {
         loop {
             // What is there already must stay.
             let mut text = b"before".to_vec();
-            match self.decoder.field(input, &mut text)? {
+            match self.decoder.field(input, &mut text, true)? {
                 Read::More => return Ok(lines),
                 Read::Unknown => {
                     assert_eq!(text, b"before");
