@@ -37,6 +37,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("messages_are_walked_from_midway", |family| {
         midway(family, Framing::LengthPrefixed);
     }),
+    ("several_grpc_messages_in_a_frame_are_captured", several),
     ("garbage_among_frames_is_no_trap", garbage),
 ];
 
@@ -83,6 +84,24 @@ impl Stream {
         self.add(&head, length, if all { length } else { 64 });
     }
 
+    /// A DATA frame with as much of small gRPC messages as fits, of which `ahead` bytes of one that began
+    /// before; returns what is still to come of the last.
+    fn small_messages(&mut self, stream: u32, length: usize, ahead: usize) -> usize {
+        const SMALL: usize = 300;
+        self.frame(DATA, stream, length);
+        let whole = self.wanted.pop().expect("the frame").start;
+        let mut at = self.bytes.len() - length + ahead;
+        let end = self.bytes.len();
+        while at < end {
+            let prefix = [0, 0, 0, (SMALL >> 8) as u8, SMALL as u8];
+            let n = prefix.len().min(end - at);
+            self.bytes[at..at + n].copy_from_slice(&prefix[..n]);
+            at += prefix.len() + SMALL;
+        }
+        self.wanted.push(whole..end);
+        at - end
+    }
+
     /// A Thrift call, framed; `length` counts what follows its length.
     fn message(&mut self, length: usize) {
         let mut head = (length as u32).to_be_bytes().to_vec();
@@ -124,6 +143,18 @@ fn large_stream(framing: Framing) -> Stream {
     let mut stream = Stream::new(framing);
     while stream.bytes.len() < 1 << 20 {
         stream.mixture(framing, 16_384);
+    }
+    stream
+}
+
+/// Streams of small messages in large frames, among large ones.
+fn several_stream() -> Stream {
+    let mut stream = Stream::new(Framing::Http2);
+    let mut ahead = 0;
+    for _ in 0..20 {
+        stream.frame(HEADERS, 1, 30);
+        ahead = stream.small_messages(1, 10_000, ahead);
+        stream.frame(DATA, 3, 16_384);
     }
     stream
 }
@@ -199,6 +230,13 @@ pub fn act(name: &str, argument: &str) {
     match name {
         "frames_large" => {
             let bytes = large_stream(framing).bytes;
+            let length = bytes.len();
+            let reader = std::thread::spawn(move || read_in_turns(&mut server, length, &[65_536]));
+            write(&mut client, &bytes);
+            reader.join().expect("the reader");
+        }
+        "frames_several" => {
+            let bytes = several_stream().bytes;
             let length = bytes.len();
             let reader = std::thread::spawn(move || read_in_turns(&mut server, length, &[65_536]));
             write(&mut client, &bytes);
@@ -340,6 +378,13 @@ fn large(family: Family, framing: Framing) {
     let sent = seen.of(client, Sent);
     assert_eq!(sent.iter().filter(|p| p.last).count(), 1);
     assert!(sent.len() < 120, "{} records", sent.len());
+}
+
+fn several(family: Family) {
+    let (seen, client) = watched(family, "frames_several", Framing::Http2, false);
+    let stream = several_stream();
+    check(&seen, client, Sent, &stream, 300_000);
+    assert_eq!(seen.counters.frames_lost, 0);
 }
 
 fn cut(family: Family, framing: Framing) {

@@ -9,17 +9,16 @@
 //! Bias: in doubt, copy. Where a head makes no sense the rest of the transfer is copied as on any other
 //! connection, and the next transfer is taken to begin with a head.
 //!
-//! Leaves out what a payload holds. Of several gRPC messages in one large DATA frame the first one's
-//! prefix is copied.
+//! Leaves out what a payload holds, but for one thing: where large DATA frames hold several small gRPC
+//! messages each, they are copied whole, since else nobody could count them.
 
 use core::arch::asm;
 
-use tracer_ebpf::abi::{
-    CLASSES, Counter, HEAD_LIMIT, Transfer, UNSEEN, VERDICT_HTTP2, VERDICT_LENGTH_PREFIXED,
-};
+use tracer_ebpf::abi::{CLASSES, Counter, HEAD_LIMIT, Transfer, UNSEEN, VERDICT_HTTP2};
 
 use crate::emit::{self, Slot, bounded};
-use crate::kernel::{forgotten, read_user};
+use crate::heads::{HTTP2_HEAD, PREFIX, frame, is_data, message, recognise};
+use crate::kernel::{forgotten, read_user, smaller};
 use crate::maps;
 use crate::transfer::Socket;
 
@@ -43,30 +42,21 @@ pub struct Frames {
     at: u32,
     /// How many bytes that record has; here for the same reason.
     end: u32,
+    /// An HTTP/2 stream whose DATA holds several gRPC messages a frame; 0 = none.
+    several: u32,
+    /// Keeps the size a multiple of 8.
+    reserved: u32,
 }
 
 /// Of [`Frames::seen`]: it is not known where a frame begins.
 const LOST: u32 = u32::MAX;
 
-/// Bytes of an HTTP/2 frame's head (RFC 9113, section 4.1).
-const HTTP2_HEAD: u32 = 9;
-/// A length and the 4 bytes behind it, which tell what it is the length of.
-const PREFIX: u32 = 8;
-/// What the walk sees of a record at once: a head wherever it begins.
-const WINDOW: usize = 16;
-
-/// DATA payloads up to this size are copied whole: whole small messages, at the price of a record that
-/// would be made anyway.
-const SMALL_DATA: u32 = 1024;
-/// What is copied of larger ones: padding's length, a gRPC message's prefix and the first bytes.
-const DATA_HEAD: u32 = 64;
-/// What is copied of a message behind its length, with it: a TTHeader's infos, a Thrift head.
-const MESSAGE_HEAD: u32 = 4096;
-/// HTTP/2 frames beyond it are not believed. Peers agree on 16 KiB unless they ask for more, and those
-/// that do ask for up to 1 MiB.
-const LONGEST_FRAME: u32 = 1 << 20;
-/// The same for messages: Thrift's own limit.
-const LONGEST_MESSAGE: u32 = 0x3fff_ffff;
+/// A gRPC message's prefix: whether it is compressed, and its length.
+const GRPC_PREFIX: u32 = 5;
+/// Bytes that are loaded to look at one.
+const GRPC_LOOK: u32 = 8;
+/// What the walk sees of a record at once: a head with a gRPC prefix behind it, wherever it begins.
+const WINDOW: usize = 24;
 
 /// Frames that are followed within one record, which ends there, by its room: the verifier walks this
 /// loop. It is as many of 64 bytes, which is a small call, or at least some.
@@ -76,108 +66,6 @@ const fn most_frames(room: usize) -> usize {
 /// Records of one buffer, squared: 16 MiB in HTTP/2's usual frames of 16 KiB. (Two loops, one within the
 /// other, of which the verifier walks each round of either only.)
 const MOST_RECORDS: u32 = 32;
-
-/// `PRI * HT`: with it begins HTTP/2's preface, of [`PREFACE`] bytes (RFC 9113, section 3.4).
-const PREFACE_START: u64 = u64::from_be_bytes(*b"PRI * HT");
-const PREFACE: u32 = 24;
-
-/// How a connection is cut, by the first bytes that it carried; 0 = not, as far as can be told.
-#[inline(always)]
-fn recognise(first: u64) -> u8 {
-    if first == PREFACE_START {
-        VERDICT_HTTP2
-    } else if message(first).is_some() {
-        VERDICT_LENGTH_PREFIXED
-    } else {
-        0
-    }
-}
-
-/// The payload behind a head.
-struct Payload {
-    length: u32,
-    wanted: u32,
-}
-
-/// What an HTTP/2 frame's head says: `head` are its first 8 bytes, `last` the 9th.
-#[inline(always)]
-fn frame(head: u64, last: u8) -> Option<Payload> {
-    const DATA: u8 = 0;
-    const HEADERS: u8 = 1;
-    const PRIORITY: u8 = 2;
-    const RST_STREAM: u8 = 3;
-    const SETTINGS: u8 = 4;
-    const PUSH_PROMISE: u8 = 5;
-    const PING: u8 = 6;
-    const GOAWAY: u8 = 7;
-    const WINDOW_UPDATE: u8 = 8;
-    const CONTINUATION: u8 = 9;
-    /// PRIORITY_UPDATE, the last one registered that is in use.
-    const LAST_EXTENSION: u8 = 16;
-    /// END_STREAM, END_HEADERS, PADDED, PRIORITY.
-    const FLAGS: u8 = 0x01 | 0x04 | 0x08 | 0x20;
-
-    if head == PREFACE_START {
-        let rest = PREFACE - HTTP2_HEAD;
-        return Some(Payload {
-            length: rest,
-            wanted: rest,
-        });
-    }
-    let length = (head >> 40) as u32;
-    let flags = (head >> 24) as u8;
-    let stream = ((head as u32) & 0x00ff_ffff) << 8 | u32::from(last);
-    let of_a_stream = stream != 0 && stream >> 31 == 0;
-    let plausible = match (head >> 32) as u8 {
-        DATA | HEADERS | PUSH_PROMISE | CONTINUATION => {
-            of_a_stream && flags & !FLAGS == 0 && length <= LONGEST_FRAME
-        }
-        PRIORITY => of_a_stream && length == 5,
-        RST_STREAM => of_a_stream && length == 4,
-        SETTINGS => stream == 0 && length % 6 == 0 && length <= HEAD_LIMIT as u32,
-        PING => stream == 0 && length == 8,
-        GOAWAY => stream == 0 && length >= 8 && length <= HEAD_LIMIT as u32,
-        WINDOW_UPDATE => stream >> 31 == 0 && length == 4,
-        kind => kind <= LAST_EXTENSION && stream >> 31 == 0 && length <= HEAD_LIMIT as u32,
-    };
-    if !plausible {
-        return None;
-    }
-    let most = if (head >> 32) as u8 != DATA {
-        HEAD_LIMIT as u32
-    } else if length <= SMALL_DATA {
-        SMALL_DATA
-    } else {
-        DATA_HEAD
-    };
-    Some(Payload {
-        length,
-        wanted: smaller(length, most),
-    })
-}
-
-/// What a length and the 4 bytes behind it say, if these begin something that has a length before it.
-#[inline(always)]
-fn message(head: u64) -> Option<Payload> {
-    let length = (head >> 32) as u32;
-    let magic = head as u32;
-    let plausible = match magic >> 16 {
-        // Thrift binary, Kitex Protobuf, TTHeader, THeader.
-        0x8001 | 0x9001 | 0x1000 | 0x0fff => true,
-        // Thrift binary without a version: the length of a method's name.
-        0 => magic >= 1 && magic <= 256,
-        // Thrift compact: its id, then a type and the version.
-        high => high & 0xff1f == 0x8201,
-    };
-    if !plausible || length < 4 || length > LONGEST_MESSAGE {
-        return None;
-    }
-    let left = length - 4;
-    Some(Payload {
-        length: left,
-        wanted: smaller(left, MESSAGE_HEAD - PREFIX),
-    })
-}
 
 impl Frames {
     /// A transfer begins.
@@ -231,7 +119,7 @@ impl Frames {
         let mut rest = self.end.wrapping_sub(self.at);
         if self.left == 0 {
             let mut head = self.head;
-            let last;
+            let (last, behind);
             let size = if http2 { HTTP2_HEAD } else { PREFIX };
             if self.seen == 0 && rest >= HTTP2_HEAD {
                 let index = bounded(index.into(), WINDOW - HTTP2_HEAD as usize) as usize;
@@ -241,12 +129,14 @@ impl Frames {
                     head = big_endian(start);
                     last = *start.add(8);
                 }
+                behind = index as u32 + size;
                 self.at += size;
                 rest -= size;
             } else {
                 let index = bounded(index.into(), WINDOW - 1) as usize;
                 // SAFETY: within the window.
                 last = unsafe { *window.as_ptr().add(index) };
+                behind = index as u32 + 1;
                 if self.seen < 8 {
                     head = head << 8 | u64::from(last);
                     self.head = head;
@@ -270,11 +160,33 @@ impl Frames {
             };
             self.left = payload.length;
             self.wanted = payload.wanted;
+            if http2 && payload.length > payload.wanted && is_data(head) {
+                let stream = (head as u32) << 8 | u32::from(last);
+                self.look_into_data(stream, window, behind, rest);
+            }
         }
         let taken = smaller(self.left, rest);
         self.left -= taken;
         self.wanted = self.wanted.saturating_sub(taken);
         self.at += taken;
+    }
+
+    /// A large DATA frame begins; `rest` bytes of its payload are in sight, in `window` from `index` on.
+    #[inline(always)]
+    fn look_into_data(&mut self, stream: u32, window: &[u8; WINDOW], index: u32, rest: u32) {
+        if rest >= GRPC_LOOK {
+            let index = bounded(index.into(), WINDOW - GRPC_LOOK as usize) as usize;
+            // SAFETY: within the window.
+            let prefix = unsafe { big_endian(window.as_ptr().add(index)) };
+            let (compressed, length) = ((prefix >> 56) as u8, (prefix >> 24) as u32);
+            // Nothing is not a small message: it is what a body of zeroes begins with.
+            if compressed <= 1 && length > 0 && length < self.left - GRPC_PREFIX {
+                self.several = stream;
+            }
+        }
+        if self.several == stream {
+            self.wanted = smaller(self.left, HEAD_LIMIT as u32);
+        }
     }
 
     /// What may be passed over of the next `most` bytes.
@@ -486,9 +398,4 @@ unsafe fn big_endian(bytes: *const u8) -> u64 {
         asm!("{0} = *(u64 *)({1} + 0)", "{0} = be64 {0}", out(reg) value, in(reg) bytes);
     }
     value
-}
-
-#[inline(always)]
-fn smaller(a: u32, b: u32) -> u32 {
-    if a < b { a } else { b }
 }

@@ -94,3 +94,9 @@ pub fn now() -> u64 {
     // SAFETY: takes nothing.
     unsafe { bpf_ktime_get_boot_ns() }
 }
+
+/// The smaller of both.
+#[inline(always)]
+pub fn smaller(a: u32, b: u32) -> u32 {
+    if a < b { a } else { b }
+}

@@ -7,6 +7,7 @@
 //! * [`transfer`]: what both families do with a transfer once they found its socket.
 //! * [`pieces`]: its buffers, one record each, and what is copied of them.
 //! * [`frames`]: connections that are cut into frames, and are copied frame by frame.
+//! * [`heads`]: what the frames' heads say.
 //! * [`connection`]: what a socket is.
 //! * [`task`]: who is calling, and where its buffers are.
 //! * [`emit`]: bounded copies into the ring, loss counters, waking the reader.
@@ -22,6 +23,7 @@
 mod connection;
 mod emit;
 mod frames;
+mod heads;
 mod kernel;
 mod lifecycle;
 mod maps;
