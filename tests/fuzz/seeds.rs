@@ -174,8 +174,14 @@ fn thrift() -> Vec<Vec<u8>> {
             [binary(3, 3), binary(2, 1)].concat(),
         ),
         pair(compact(1), compact(2)),
-        pair(old(1), old(2)),
     ];
+    // Bits 1 and 2 of the first byte: what the connection is known to carry.
+    let mut known = |kind: u8, mut seed: Vec<u8>| {
+        seed[0] |= kind << 1;
+        seeds.push(seed);
+    };
+    known(2, pair(old(1), old(2)));
+    known(3, pair(framed(&old(1)), framed(&old(3))));
     let frames = [
         pair(framed(&binary(1, 1)), framed(&binary(2, 1))),
         pair(framed(&compact(1)), framed(&compact(3))),
@@ -187,11 +193,9 @@ fn thrift() -> Vec<Vec<u8>> {
             .gap(40, true)
             .done(),
     ];
-    // Bit 1 of the first byte: framed.
-    seeds.extend(frames.map(|mut seed| {
-        seed[0] |= 2;
-        seed
-    }));
+    for seed in frames {
+        known(1, seed);
+    }
     seeds
 }
 
