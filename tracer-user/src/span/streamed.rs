@@ -9,9 +9,9 @@ use super::exchange::Exchange;
 use crate::protocol::Side;
 use crate::protocol::http::Head;
 
-/// Messages kept at all, of all exchanges in flight: some 48 MB. Ten thousand streams that each carry
-/// as many as a span holds by default would want 1.3 million.
-pub(super) const MAX_KEPT: usize = 2_000_000;
+/// Messages kept at all, of all exchanges in flight: 48 MB. Ten thousand streams that each carry as
+/// many as a span holds by default keep 1.2 million.
+pub(super) const MAX_KEPT: usize = 1_500_000;
 
 /// What a stream carried.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
