@@ -251,6 +251,7 @@ impl Bed {
         assert_eq!(tracker.exchanges.len(), 0);
         assert_eq!(tracker.traces.len(), 0);
         assert_eq!(tracker.held.len(), 0);
+        assert_eq!(tracker.kept, 0);
         assert!(tracker.executors.is_idle());
         let counts = tracker.counts().messages;
         let incomplete: u64 = counts.incomplete.iter().sum();

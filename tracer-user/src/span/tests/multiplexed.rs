@@ -474,4 +474,50 @@ proptest! {
         bed.stop();
         bed.assert_empty();
     }
+    /// Whatever is lost, torn or closed: counts add up, nothing is left, and no call has two spans.
+    #[test]
+    fn holes_and_ends_anywhere(
+        steps in prop::collection::vec((any::<bool>(), any::<bool>(), 1_usize..400, 0_u8..40), 1..120),
+    ) {
+        let asked: Vec<u8> = (0..60).flat_map(call).flatten().collect();
+        let answered: Vec<u8> = (0..60).flat_map(answer).flatten().collect();
+        let mut bed = two_ends();
+        let mut now = 100;
+        let mut at = [0; 4];
+        for (asks, calls, bytes, what) in steps {
+            now += 10;
+            let text = if asks { &asked } else { &answered };
+            let who = if calls { CALLER } else { SERVER };
+            let at = &mut at[usize::from(asks) * 2 + usize::from(calls)];
+            let end = (*at + bytes).min(text.len());
+            let part = &text[*at..end];
+            *at = end;
+            let direction = match asks == calls {
+                true => Direction::Sent,
+                false => Direction::Received,
+            };
+            match what {
+                0 => bed.lost(who, direction, part.len() as u64),
+                1 => bed.ended(who.connection, End::Receiving, now),
+                2 => bed.ended(who.connection, End::Sending, now),
+                // Only its begin was captured.
+                3 => bed.transfer(who, direction, (now, now + 1), &part[..part.len() / 2], part.len()),
+                _ => bed.transfer(who, direction, (now, now + 1), part, part.len()),
+            }
+        }
+        bed.ended(1, End::All, now);
+        bed.tick(now + 1_000_000_000);
+        bed.stop();
+        bed.assert_empty();
+        let mut seen: Vec<_> = bed
+            .spans()
+            .iter()
+            .filter(|span| span.http_request().is_some_and(|head| !head.target().is_empty()))
+            .map(|span| (span.kind == Kind::Server, number(span)))
+            .collect();
+        let all = seen.len();
+        seen.sort_unstable();
+        seen.dedup();
+        prop_assert_eq!(seen.len(), all);
+    }
 }
