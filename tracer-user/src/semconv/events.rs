@@ -191,7 +191,10 @@ fn rpc_server(span: &Span) -> [Event; 8] {
 
 fn rpc_client(span: &Span) -> [Event; 10] {
     let i = &span.instants;
-    let (wait_start, wait_finish) = pair(i.write_finish, i.read_start);
+    let (wait_start, wait_finish) = match thrift::is_oneway(span) {
+        true => (0, 0),
+        false => pair(i.write_finish, i.read_start),
+    };
     [
         ("rpc_start", span.start_ns),
         ("client_conn_start", i.connect_start),

@@ -201,8 +201,14 @@ fn timeout(span: &Span) -> Option<u64> {
     number.checked_mul(unit)
 }
 
+/// Kitex lets the status' own message stand for that of the business.
 fn business(span: &Span) -> Option<rpc::Business<'_>> {
-    rpc::Business::of(ending(span, "biz-status"), ending(span, "biz-message"))
+    let message = ending(span, "biz-message").map(Cow::from);
+    let message = message.or_else(|| {
+        let message = ending(span, "grpc-message")?;
+        Some(percent_encoding::percent_decode(message).into())
+    });
+    rpc::Business::of(ending(span, "biz-status"), message)
 }
 
 /// The server's words if the span failed; None: it did not.

@@ -1,7 +1,9 @@
 //! What RPC spans of every system have in common: addresses of what names no host, sizes, messages.
 
+use std::borrow::Cow;
+
 use super::{AttributeSink, int, network};
-use crate::protocol::Incomplete;
+use crate::protocol::{Head, Incomplete};
 use crate::span::Span;
 
 /// Bytes on the wire, and how many messages a stream carried.
@@ -13,8 +15,18 @@ pub(super) fn sizes(span: &Span, sink: &mut impl AttributeSink) {
         sink.int("rpc.response.size", int(sizes.wire));
     }
     if let Some(streamed) = &span.streamed {
-        sink.int("rpc.request.message_count", int(streamed.requests));
-        sink.int("rpc.response.message_count", int(streamed.responses));
+        // Where HPACK hides what the head of a side is of, its messages were not counted.
+        let counted = |head: &Option<Head>, other: bool| {
+            let head = head.as_ref().and_then(Head::http);
+            other || head.is_none_or(|head| head.field("content-type").is_some())
+        };
+        let asked = counted(&span.request, false);
+        if asked {
+            sink.int("rpc.request.message_count", int(streamed.requests));
+        }
+        if counted(&span.response, asked) {
+            sink.int("rpc.response.message_count", int(streamed.responses));
+        }
     }
 }
 
@@ -39,15 +51,15 @@ pub(super) fn cut_off(span: &Span) -> Option<Incomplete> {
 }
 
 /// Kitex' business status: what a handler says that is no failure of the call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Business<'a> {
     pub code: i64,
-    pub message: Option<&'a [u8]>,
+    pub message: Option<Cow<'a, [u8]>>,
 }
 
 impl<'a> Business<'a> {
-    /// From `biz-status` and `biz-message`; 0 is none.
-    pub(super) fn of(code: Option<&[u8]>, message: Option<&'a [u8]>) -> Option<Self> {
+    /// From `biz-status` and its message; 0 is none.
+    pub(super) fn of(code: Option<&[u8]>, message: Option<Cow<'a, [u8]>>) -> Option<Self> {
         let code = std::str::from_utf8(code?).ok()?.trim().parse().ok()?;
         (code != 0).then_some(Business { code, message })
     }
@@ -55,7 +67,7 @@ impl<'a> Business<'a> {
     pub(super) fn tell(self, sink: &mut impl AttributeSink) {
         sink.int("kitex.biz_status_code", self.code);
         if let Some(message) = self.message {
-            sink.text("kitex.biz_message", &[&super::text::of_header(message)]);
+            sink.text("kitex.biz_message", &[&super::text::of_header(&message)]);
         }
     }
 }

@@ -47,6 +47,11 @@ fn request(span: &Span) -> Option<&Head> {
     span.request.as_ref()?.rpc()
 }
 
+/// Whether the call wants no answer.
+pub(super) fn is_oneway(span: &Span) -> bool {
+    request(span).is_some_and(|head| head.kind == Message::Oneway)
+}
+
 fn response(span: &Span) -> Option<&Head> {
     span.response.as_ref()?.rpc()
 }
@@ -129,7 +134,8 @@ impl<'a> Why<'a> {
 
 fn business(span: &Span) -> Option<rpc::Business<'_>> {
     let head = response(span)?;
-    rpc::Business::of(head.text("biz-status"), text(head, "biz-message"))
+    let message = text(head, "biz-message").map(Cow::from);
+    rpc::Business::of(head.text("biz-status"), message)
 }
 
 /// What is known of a failure in words; None: there was none.

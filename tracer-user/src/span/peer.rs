@@ -5,7 +5,8 @@
 //! sooner than both are complete, since a head may carry the trace.
 //!
 //! The client sends before the server reads, but on another processor, so the server's record may
-//! come first. Then the server's exchange waits, and its span is held back if it is over meanwhile.
+//! come first. Then the server's exchange waits, and its span is held back if it is over meanwhile. A
+//! call that wants no answer is over before the server knows of it: then the client's span is held.
 //! A connection whose client never showed up is not waited for again.
 
 use super::connection::{Connection, Ends, Slot};
@@ -59,7 +60,7 @@ impl Tracker {
         match (kind, other) {
             (Kind::Server, Some(client)) => self.belongs_to(key, client),
             (Kind::Client, Some(server)) => self.belongs_to(server, key),
-            (Kind::Server, None) if may_come => {
+            (Kind::Server, None) if may_come && !self.belongs_to_held(key, &ends, position) => {
                 self.traces.await_parent(node, self.now + GRACE);
             }
             (Kind::Client, None) if may_come => self.meet_held(key, &ends, position),
@@ -133,6 +134,39 @@ impl Tracker {
         {
             held.exchange.parent = Some((client.span_id, ParentSource::Connection));
         }
+    }
+
+    /// A client's exchange that wants no answer is over before its server's begins: it is kept for
+    /// that, if the other end may be traced.
+    pub(super) fn await_server(&mut self, slot: Slot, key: usize) {
+        let exchange = &self.exchanges[key];
+        if let Some(connection) = self.table.get(slot)
+            && exchange.kind == Kind::Client
+            && connection.ends.addresses.is_some()
+            && (connection.peer.is_some() || exchange.opening)
+        {
+            self.traces.await_parent(exchange.node, self.now + GRACE);
+        }
+    }
+
+    /// A server's request came to be known: perhaps the client's exchange is over already. Returns
+    /// whether it was found.
+    fn belongs_to_held(&mut self, server: usize, ends: &Ends, position: u64) -> bool {
+        let client = self.held.iter().find(|held| {
+            held.exchange.kind == Kind::Client
+                && Ends::distance(&held.ends, held.exchange.position, ends, position) == Some(0)
+        });
+        let Some(client) = client else {
+            return false;
+        };
+        let (span, node) = (client.exchange.span_id, client.exchange.node);
+        let server = &mut self.exchanges[server];
+        if self.traces.join(server.node, node) {
+            server.parent = Some((span, ParentSource::Connection));
+        }
+        // It has met whom it waited for.
+        self.traces.await_parent(node, 0);
+        true
     }
 
     /// Keeps a finished exchange until its trace is final.

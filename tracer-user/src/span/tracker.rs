@@ -402,6 +402,7 @@ impl Tracker {
             E::NoResponse(id) => {
                 if let Some((key, exchange)) = self.find(slot, id) {
                     exchange.response.will_not_come();
+                    self.await_server(slot, key);
                     self.finish_if_over(slot, key, host);
                 }
             }

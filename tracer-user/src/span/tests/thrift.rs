@@ -132,6 +132,55 @@ fn a_oneway_call_does_not_keep_the_next_ones_reply() {
     bed.assert_empty();
 }
 
+/// Connection 1 is the client's end (process 1), 2 the server's.
+const CALLER: On = On {
+    connection: 1,
+    pid: 1,
+    tid: 1,
+};
+const SERVER: On = On {
+    connection: 2,
+    pid: 2,
+    tid: 2,
+};
+
+#[test]
+fn both_ends_of_oneway_calls_are_one_chain() {
+    let mut bed = Bed::new();
+    let (client, server) = ("127.0.0.1:4001", "127.0.0.1:80");
+    bed.connection_with(1, Role::Connected, client, server, (900, 700));
+    bed.connection_with(2, Role::Accepted, server, client, (700, 900));
+    for n in 0..3 {
+        let at = n * 1000;
+        let call = framed(ONEWAY, "log", n as i32, b"");
+        bed.sent(CALLER, (at + 100, at + 110), &call);
+        bed.received(SERVER, (at + 110, at + 120), &call);
+        bed.tick(at + 130);
+        let mut spans = bed.spans();
+        spans.sort_by_key(|span| span.kind == Kind::Server);
+        let [client, server] = &spans[..] else {
+            panic!("{spans:?}");
+        };
+        let source = ParentSource::Connection;
+        assert_eq!(server.parent, Some((client.span_id, source)));
+        assert_eq!(server.trace_id, client.trace_id);
+        assert_eq!(client.parent, None);
+    }
+    bed.stop();
+    bed.assert_empty();
+}
+
+#[test]
+fn a_oneway_call_whose_server_is_not_traced_is_not_kept_for_long() {
+    let mut bed = Bed::new();
+    bed.connected(1);
+    bed.sent(on(1), (100, 110), &framed(ONEWAY, "log", 1, b""));
+    bed.tick(1_000_000_000);
+    assert_eq!(name(&bed.span()), "log");
+    bed.stop();
+    bed.assert_empty();
+}
+
 #[test]
 fn kitex_metainfo_gives_the_parent_and_the_service() {
     let mut bed = Bed::new();
