@@ -9,7 +9,7 @@ use crate::protocol::http::Head;
 const PREFIX: usize = 5;
 
 /// Where in its messages a side is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Messages {
     /// The prefix, as far as it is read.
     prefix: [u8; PREFIX],
@@ -25,11 +25,7 @@ impl Messages {
         let (name, rest) = head.field("content-type")?.split_at_checked(16)?;
         let is_grpc = name.eq_ignore_ascii_case(b"application/grpc")
             && matches!(rest.first(), None | Some(b'+' | b';' | b' '));
-        is_grpc.then_some(Messages {
-            prefix: [0; PREFIX],
-            have: 0,
-            left: 0,
-        })
+        is_grpc.then(Messages::default)
     }
 
     /// Reads on and tells the size of each message that ends; false: these are no messages.

@@ -324,10 +324,20 @@ impl Http2 {
         });
     }
 
+    /// A server whose answer is whole may so say that it wants no more of the request (RFC 9113, section
+    /// 8.1): that ends there. Any other reset cuts what is unfinished.
     fn reset(&mut self, side: Side, number: u32, code: Option<u32>, out: &mut Vec<Event>) {
         let Some(stream) = self.streams.get(number) else {
             return self.cut(Side::Response, number, Incomplete::StreamReset, out);
         };
+        if side == Side::Response
+            && code == Some(NO_ERROR)
+            && stream.response.phase == Phase::Over
+            && stream.request.phase == Phase::Body
+        {
+            let end = |stream: &mut Stream, out: &mut Vec<Event>| stream.end(Side::Request, out);
+            return self.on(Side::Request, number, out, end);
+        }
         if let Some(code) = code {
             out.push(Event::Reset {
                 exchange: stream.exchange,
@@ -383,6 +393,9 @@ impl Protocol for Http2 {
         Some(Framing::Http2)
     }
 }
+
+/// RFC 9113, section 7.
+const NO_ERROR: u32 = 0;
 
 /// Counts another frame of a message.
 fn add(message: &mut stream::Message, frame: &Frame) {

@@ -175,7 +175,11 @@ impl Stream {
             self.emit(Event::ResponseInterim(id), out);
         } else {
             self.response.phase = Phase::Body;
-            self.response.messages = Messages::of(&block.head);
+            self.response.messages = Messages::of(&block.head).or_else(|| {
+                let hidden = block.unknown && block.head.field("content-type").is_none();
+                // It answers in kind.
+                (hidden && self.request.messages.is_some()).then(Messages::default)
+            });
             self.emit(Event::ResponseHead(id, Head::Http(block.head)), out);
         }
     }

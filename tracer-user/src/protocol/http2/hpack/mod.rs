@@ -4,7 +4,8 @@
 //! needs no more memory than its longest field.
 //!
 //! Bias: what a reader of the whole connection would refuse is refused; what may refer to something
-//! we did not see is *unknown*, never guessed (see [`table`]). A size update is followed whatever the
+//! we did not see is *unknown*, never guessed (see [`table`]); but a value that is a trace context to
+//! the letter tells its name, see [`is_traceparent`]. A size update is followed whatever the
 //! other side's SETTINGS_HEADER_TABLE_SIZE allowed: an encoder has to announce every change of the
 //! size by such an update (section 4.2), so the setting adds nothing but a check that the other side
 //! makes anyway, and the two sides' records may change places.
@@ -170,8 +171,16 @@ impl Decoder {
                 Found::Unknown => false,
             },
         };
-        let name_end = text.len();
+        let mut name_end = text.len();
         value.append_to(text)?;
+        let known = known || {
+            let tells = is_traceparent(&text[start..]);
+            if tells {
+                text.splice(start..start, TRACEPARENT.bytes());
+                name_end = start + TRACEPARENT.len();
+            }
+            tells
+        };
         if inserted {
             let (name, value) = text[start..].split_at(name_end - start);
             self.table.insert(known.then_some(name), value);
@@ -194,6 +203,26 @@ impl Decoder {
                 .ok_or(Malformed),
         }
     }
+}
+
+/// The one name that a value tells: encoders name it by the field of the call before, so that on a
+/// connection met midway it would never be known though its values are all sent in full.
+const TRACEPARENT: &str = "traceparent";
+
+/// Whether a value is a trace context of version 00 (W3C Trace Context, section 3.2), to the letter.
+fn is_traceparent(value: &[u8]) -> bool {
+    let hex = |part: &[u8]| {
+        let lower = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        part.iter().copied().all(lower)
+    };
+    let id = |part: &[u8]| hex(part) && part.iter().any(|byte| *byte != b'0');
+    value.len() == 55
+        && value.starts_with(b"00-")
+        && id(&value[3..35])
+        && value[35] == b'-'
+        && id(&value[36..52])
+        && value[52] == b'-'
+        && hex(&value[53..])
 }
 
 /// A string as it was sent.

@@ -328,15 +328,25 @@ fn a_reset_cuts_what_is_unfinished() {
 fn a_server_may_answer_and_want_no_more() {
     let mut wire = Wire::new();
     wire.ask(headers(END_HEADERS, 1, GET));
+    wire.ask(data(0, 1, b"ping"));
     let answer = [headers(WHOLE, 1, OK), frame(3, 0, 1, b"\0\0\0\0")].concat();
     assert_eq!(
         wire.answer(answer),
+        ["r0+", "r0 200", "r0. 10/0", "q0. 25/4"]
+    );
+    // The client may not know yet.
+    assert_eq!(wire.ask(data(END_STREAM, 1, b"")), [""; 0]);
+    // Another word than that is a failure.
+    wire.ask(headers(END_HEADERS, 3, GET));
+    let answer = [headers(WHOLE, 3, OK), frame(3, 0, 3, b"\0\0\0\x08")].concat();
+    assert_eq!(
+        wire.answer(answer),
         [
-            "r0+",
-            "r0 200",
-            "r0. 10/0",
-            "r0 reset 0",
-            "q0! stream_reset"
+            "r1+",
+            "r1 200",
+            "r1. 10/0",
+            "r1 reset 8",
+            "q1! stream_reset"
         ]
     );
 }

@@ -107,6 +107,30 @@ fn midway_only_what_is_inserted_is_known() {
 }
 
 #[test]
+fn midway_a_trace_context_tells_its_name() {
+    const VALUE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let field = |value: &str| [b"\x7f\x00\x37", value.as_bytes()].concat();
+    let known = line("traceparent", VALUE);
+    let mut blocks = Blocks::midway();
+    assert_eq!(blocks.read(&field(VALUE)), Ok(vec![known.clone()]));
+    // It is inserted with its name, which the next one refers to.
+    assert_eq!(blocks.read(b"\xbe"), Ok(vec![known]));
+    assert_eq!(
+        blocks.read(b"\x7e\x01x"),
+        Ok(vec![line("traceparent", "x")])
+    );
+    for value in [
+        VALUE.replace("00-4", "01-4"),
+        VALUE.replace('f', "F"),
+        VALUE.replace("00f067aa0ba902b7", "0000000000000000"),
+        VALUE.replace("-01", "-0x"),
+    ] {
+        let mut blocks = Blocks::midway();
+        assert_eq!(blocks.read(&field(&value)), Ok(vec![None]), "{value}");
+    }
+}
+
+#[test]
 fn after_a_loss_only_what_is_inserted_is_known() {
     let mut blocks = Blocks::new();
     blocks.read(b"\x40\x01a\x01b").expect("fields");

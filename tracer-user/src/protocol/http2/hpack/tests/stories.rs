@@ -21,12 +21,15 @@ const NAMES: [&str; 12] = [
     "x",
 ];
 
+/// In no other field than its own, by which it is known.
+const CONTEXT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
 const VALUES: [&str; 9] = [
     "",
     "1",
     "200",
     "application/grpc",
-    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    CONTEXT,
     "grpc-go/1.83.1",
     "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
     "9f86d081-884c-7d65-9a2f-eaa0c55ad015; \"#$%&'()*+<=>?@[\\]^_`{|}~\u{7f}",
@@ -48,7 +51,11 @@ fn block() -> impl Strategy<Value = Block> {
     // Any mix of Huffman code (1, 2), indexing or never (4, 8), and use of the tables (16).
     let form = (0..4u8, select(vec![0u8, 4, 8]), select(vec![0u8, 16]))
         .prop_map(|(huffman, indexing, tables)| huffman | indexing | tables);
-    let field = (select(&NAMES[..]).prop_map(str::to_owned), value, form);
+    let name = select(&NAMES[..]).prop_map(str::to_owned);
+    let field = (name, value, form).prop_map(|(name, value, form)| match value == CONTEXT {
+        true => ("traceparent".to_owned(), value, form),
+        false => (name, value, form),
+    });
     let size = proptest::option::weighted(0.1, prop_oneof![0..40u32, 0..5000u32]);
     (size, proptest::collection::vec(field, 0..10))
         .prop_map(|(size, fields)| Block { size, fields })
