@@ -13,6 +13,7 @@ mod commandline;
 mod common;
 mod exact;
 mod export;
+mod rpc;
 mod shapes;
 mod traffic;
 
@@ -34,6 +35,7 @@ fn main() {
         client::tests(),
         export::tests(),
         collector::tests(),
+        rpc::tests(),
         commandline::tests(),
     ]
     .concat();

@@ -10,7 +10,7 @@ use crate::span::{SERVER, Span};
 pub const CLOCK: u64 = 2_000_000;
 
 /// Most differences shown.
-const SHOWN: usize = 8;
+pub(crate) const SHOWN: usize = 8;
 
 /// The server events of the `detailed` level, in their order.
 const SERVER_EVENTS: [&str; 10] = [

@@ -16,6 +16,7 @@ pub mod load;
 pub mod message;
 pub mod otlp_json;
 pub mod process;
+pub mod rpc;
 pub mod servers;
 pub mod sink;
 pub mod span;

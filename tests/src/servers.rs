@@ -112,29 +112,50 @@ pub fn ours(name: &str) -> Command {
     Command::new(program)
 }
 
-/// nginx's master, its workers ready.
+/// nginx's master, its workers ready, serving files.
 #[track_caller]
 pub fn nginx(workers: usize) -> Server {
     let files = tempfile::tempdir().expect("a folder");
-    let dir = files.path();
-    // nginx cannot choose a port by itself: take one that was free a moment ago.
-    let address = TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a port");
-    let config = std::fs::read_to_string(fixture("nginx.conf"))
-        .expect("the fixture")
-        .replace("@dir@", &dir.to_string_lossy())
-        .replace("@workers@", &workers.to_string())
-        .replace("@address@", &address.to_string());
-    std::fs::write(dir.join("nginx.conf"), config).expect("written");
-    std::fs::create_dir(dir.join("html")).expect("made");
+    let html = files.path().join("html");
+    std::fs::create_dir(&html).expect("made");
     for (name, size) in [
         ("page.html", 612),
         ("part.shtml", 3000),
         ("big.bin", 200_000),
     ] {
-        std::fs::write(dir.join("html").join(name), vec![b'n'; size]).expect("written");
+        std::fs::write(html.join(name), vec![b'n'; size]).expect("written");
     }
+    let set = ("@workers@", workers.to_string());
+    nginx_with("nginx.conf", files, workers, &[set])
+}
+
+/// nginx as a gateway to a gRPC server.
+#[track_caller]
+pub fn nginx_grpc(behind: SocketAddr) -> Server {
+    let files = tempfile::tempdir().expect("a folder");
+    let behind = ("@behind@", behind.to_string());
+    nginx_with("nginx-grpc.conf", files, 1, &[behind])
+}
+
+fn nginx_with(
+    config: &str,
+    files: tempfile::TempDir,
+    workers: usize,
+    more: &[(&str, String)],
+) -> Server {
+    let dir = files.path();
+    // nginx cannot choose a port by itself: take one that was free a moment ago.
+    let address = TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a port");
+    let mut config = std::fs::read_to_string(fixture(config))
+        .expect("the fixture")
+        .replace("@dir@", &dir.to_string_lossy())
+        .replace("@address@", &address.to_string());
+    for (name, value) in more {
+        config = config.replace(name, value);
+    }
+    std::fs::write(dir.join("nginx.conf"), config).expect("written");
     let mut command = Command::new("nginx");
     // Debian has it in sbin, which is not in everyone's PATH.
     command.env("PATH", with_sbin());
@@ -233,7 +254,7 @@ pub fn go(module: &str) -> PathBuf {
 /// Runs a build into the target folder, once in this process: the compilers know themselves what is
 /// up to date.
 #[track_caller]
-fn built(name: &str, command: impl FnOnce(&Path) -> Command) -> PathBuf {
+pub(crate) fn built(name: &str, command: impl FnOnce(&Path) -> Command) -> PathBuf {
     static DONE: Mutex<Vec<String>> = Mutex::new(Vec::new());
     let mut done = DONE.lock().expect("not poisoned");
     let dir = Path::new(env!("CARGO_MANIFEST_DIR"))

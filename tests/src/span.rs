@@ -54,6 +54,8 @@ pub struct Span {
     pub end: u64,
     pub attributes: Attributes,
     pub events: Vec<(String, u64)>,
+    /// Attributes of each of the events.
+    pub details: Vec<Attributes>,
     /// 0 unset, 1 ok, 2 error.
     pub status: i32,
 }
@@ -152,6 +154,14 @@ pub fn flatten(request: ExportTraceServiceRequest) -> Vec<Span> {
                 .map(|scope| scope.name)
                 .unwrap_or_default();
             for span in scope_spans.spans {
+                let (events, details) = span
+                    .events
+                    .into_iter()
+                    .map(|event| {
+                        let details = attributes(event.attributes);
+                        ((event.name, event.time_unix_nano), details)
+                    })
+                    .unzip();
                 spans.push(Span {
                     resource: resource.clone(),
                     scope: scope.clone(),
@@ -164,11 +174,8 @@ pub fn flatten(request: ExportTraceServiceRequest) -> Vec<Span> {
                     start: span.start_time_unix_nano,
                     end: span.end_time_unix_nano,
                     attributes: attributes(span.attributes),
-                    events: span
-                        .events
-                        .into_iter()
-                        .map(|event| (event.name, event.time_unix_nano))
-                        .collect(),
+                    events,
+                    details,
                     status: span.status.map_or(0, |status| status.code),
                 });
             }

@@ -105,6 +105,12 @@ const NEEDS: &[Need] = &[
         purposes: &[Purpose::Demo, Purpose::Test],
     },
     Need {
+        what: "python3's venv",
+        there: || succeeds("python3", &["-c", "import ensurepip"]),
+        source: Source::Apt(&["python3-venv"]),
+        purposes: &[Purpose::Test],
+    },
+    Need {
         what: "nginx",
         there: || run::find("nginx").is_some(),
         source: Source::Apt(&["nginx"]),
@@ -114,6 +120,12 @@ const NEEDS: &[Need] = &[
         what: "node",
         there: || run::find("node").is_some(),
         source: Source::Apt(&["nodejs"]),
+        purposes: &[Purpose::Test],
+    },
+    Need {
+        what: "npm",
+        there: || run::find("npm").is_some(),
+        source: Source::Apt(&["npm"]),
         purposes: &[Purpose::Test],
     },
     Need {
@@ -263,6 +275,11 @@ fn recent_go() -> bool {
         let minor = minor.and_then(|rest| rest.split(['.', 'r', 'b']).next());
         minor.is_some_and(|minor| minor.parse().is_ok_and(|minor: u32| minor >= 21))
     })
+}
+
+fn succeeds(program: &str, arguments: &[&str]) -> bool {
+    let output = Command::new(program).args(arguments).output();
+    output.is_ok_and(|output| output.status.success())
 }
 
 /// apt-get that asks nothing, and waits for another one to end.

@@ -1,0 +1,198 @@
+//! Kitex on netpoll: its transports, with and without the trace context, and what can go wrong in a
+//! handler. One server, one port for all of them.
+
+use tests::agent::Family;
+use tests::rpc::check::{Events, Facts};
+use tests::rpc::{Call, Done, Form, Stack};
+use tests::span::Value;
+
+use super::{exact, int, text};
+use crate::Test;
+
+/// The tests of this module.
+pub fn tests() -> Vec<(&'static str, Test)> {
+    vec![
+        ("kitex_framed", |family| plain(family, "framed")),
+        ("kitex_buffered", |family| plain(family, "buffered")),
+        ("kitex_ttheader", |family| ttheader(family, "ttheader")),
+        ("kitex_ttheaderframed", |family| {
+            ttheader(family, "ttheaderframed")
+        }),
+        ("kitex_protobuf", protobuf),
+        ("kitex_grpc", grpc),
+    ]
+}
+
+const CALLS: usize = 120;
+
+/// A call of each kind there is.
+fn call(number: usize, form: Form, context: bool) -> Call {
+    let (method, size) = match number % 8 {
+        1 => ("fail", number),
+        2 => ("panic", 0),
+        3 => ("biz", 3),
+        4 => ("missing", number),
+        5 => ("declared", 1),
+        6 => ("oneway", number),
+        7 if number % 24 == 7 => ("echo", 1_000_000),
+        _ => ("echo", number),
+    };
+    let method = match form {
+        Form::Thrift => method.to_string(),
+        // The Protobuf service has no such, and capitals.
+        Form::Protobuf if ["declared", "oneway"].contains(&method) => "Echo".into(),
+        Form::Protobuf => method[..1].to_uppercase() + &method[1..],
+    };
+    Call {
+        traceparent: match context {
+            true => Call::new(number, "").traceparent,
+            false => String::new(),
+        },
+        id: number,
+        method,
+        send: vec![size],
+        ..Call::default()
+    }
+}
+
+/// What spans say of calls whatever they are carried in; `transport`: as spans name it.
+fn facts(call: &Call, system: &str, transport: &str, name: String) -> Facts {
+    let kind = call.method.to_lowercase();
+    let error = match &kind[..] {
+        "fail" | "panic" => Some("INTERNAL_ERROR"),
+        "declared" => Some("declared_exception"),
+        _ => None,
+    };
+    let error: Vec<(&'static str, Value)> = error
+        .map(|error| ("error.type", text(error)))
+        .into_iter()
+        .collect();
+    Facts {
+        both: vec![
+            ("rpc.system.name", text(system)),
+            ("rpc.method", text(&name)),
+            ("rpc.thrift.transport", text(transport)),
+        ],
+        name,
+        client: error.clone(),
+        server: error,
+        events: match &kind[..] {
+            "oneway" => Events::Oneway,
+            _ => Events::Rpc,
+        },
+    }
+}
+
+/// Transports that carry nothing but the message: no trace context, no business status.
+fn plain(family: Family, transport: &'static str) {
+    let stack = Stack::Kitex(transport, Form::Thrift);
+    let server = stack.serve();
+    let calls: Vec<Call> = (1..=CALLS)
+        .map(|number| call(number, Form::Thrift, false))
+        .collect();
+    exact(family, (stack, &server), 1, &calls, |call, _| {
+        let mut facts = facts(call, "thrift", transport, call.method.clone());
+        facts.both.push(("rpc.thrift.protocol", text("binary")));
+        if call.method == "missing" {
+            // Of two services on a port, none is asked by its name here: Kitex' own number.
+            let error = ("error.type", text("20"));
+            facts.client.push(error.clone());
+            facts.server.push(error);
+        }
+        if call.method == "echo" {
+            let framing = if transport == "framed" { 4 } else { 0 };
+            let wire = framing + 4 + 4 + 4 + 4 + 1 + 2 + 4 + call.send[0] + 1;
+            facts.both.push(("rpc.request.size", int(wire)));
+            facts.both.push(("rpc.response.size", int(wire)));
+        }
+        facts
+    });
+}
+
+/// Kitex' header, with the trace context and without.
+fn ttheader(family: Family, transport: &'static str) {
+    let stack = Stack::Kitex(transport, Form::Thrift);
+    let named = transport.replace("framed", "_framed");
+    let server = stack.serve();
+    for (context, parallel) in [(true, 10), (false, 1)] {
+        let calls: Vec<Call> = (1..=CALLS)
+            .map(|number| call(number, Form::Thrift, context))
+            .collect();
+        exact(family, (stack, &server), parallel, &calls, |call, done| {
+            let facts = facts(call, "thrift", &named, format!("Echo/{}", call.method));
+            in_header(facts, call, done)
+        });
+    }
+}
+
+/// Protobuf in Kitex' header.
+fn protobuf(family: Family) {
+    let stack = Stack::Kitex("ttheaderframed", Form::Protobuf);
+    let server = stack.serve();
+    for (context, parallel) in [(true, 10), (false, 1)] {
+        let calls: Vec<Call> = (1..=CALLS)
+            .map(|number| call(number, Form::Protobuf, context))
+            .collect();
+        exact(family, (stack, &server), parallel, &calls, |call, done| {
+            let name = format!("PbEcho/{}", call.method);
+            let facts = facts(call, "kitex_protobuf", "ttheader_framed", name);
+            in_header(facts, call, done)
+        });
+    }
+}
+
+/// What the header adds.
+fn in_header(mut facts: Facts, call: &Call, done: &Done) -> Facts {
+    facts.both.push(("kitex.to.service", text("test.echo")));
+    facts.both.push(("kitex.to.method", text(&call.method)));
+    match &call.method.to_lowercase()[..] {
+        "biz" => {
+            assert_eq!(done.code, 1001);
+            facts.both.push(("kitex.biz_status_code", int(1001)));
+            facts.both.push(("kitex.biz_message", text("no stock")));
+        }
+        "missing" => {
+            let error = ("error.type", text("UNKNOWN_METHOD"));
+            facts.client.push(error.clone());
+            facts.server.push(error);
+        }
+        _ => {}
+    }
+    facts
+}
+
+/// gRPC by Kitex' own HTTP/2.
+fn grpc(family: Family) {
+    let stack = Stack::Kitex("grpc", Form::Protobuf);
+    let server = stack.serve();
+    let calls: Vec<Call> = (1..=CALLS)
+        .map(|number| call(number, Form::Protobuf, true))
+        .collect();
+    exact(family, (stack, &server), 10, &calls, |call, done| {
+        let name = format!("test.PbEcho/{}", call.method);
+        let mut facts = facts(call, "grpc", "", name);
+        facts
+            .both
+            .retain(|(name, _)| *name != "rpc.thrift.transport");
+        (facts.client, facts.server) = (vec![], vec![]);
+        let status = match &call.method[..] {
+            "Echo" => "OK",
+            // Kitex' own choice.
+            "Missing" => "CANCELLED",
+            _ => "INTERNAL",
+        };
+        if status == "INTERNAL" && call.method != "Biz" {
+            facts.server.push(("error.type", text(status)));
+        }
+        if status != "OK" && call.method != "Biz" {
+            facts.client.push(("error.type", text(status)));
+        }
+        if call.method == "Biz" {
+            assert_eq!(done.code, 1001);
+            facts.both.push(("kitex.biz_status_code", int(1001)));
+            facts.both.push(("kitex.biz_message", text("no stock")));
+        }
+        facts.both.push(("rpc.response.status_code", text(status)));
+        facts
+    });
+}
