@@ -41,6 +41,9 @@ pub struct Transfers {
     pub late: u64,
     /// Beside those seen: of connections that carry nothing we know.
     pub ignored: u64,
+    /// How often the kernel side lost where a connection's frames begin, and copied the rest of the
+    /// transfer as on one without frames.
+    pub frames_lost: u64,
 }
 
 /// Requests and responses.

@@ -280,6 +280,7 @@ fn counters(kernel: &KernelCounters, tracker: &TrackerCounts, bad_records: u64) 
             unseen: kernel.transfers_unseen,
             late: tracker.late,
             ignored: kernel.transfers_ignored,
+            frames_lost: kernel.frames_lost,
         },
         messages: Messages {
             started: messages.started,
