@@ -19,7 +19,10 @@ use script::{Act, Script};
 
 /// Carries a script through a parser: whatever it says, each message is accounted for.
 pub fn carry(mut protocol: impl Protocol, script: Script<'_>) {
-    let mut ledger = Ledger::default();
+    let mut ledger = Ledger {
+        unnumbered: true,
+        ..Ledger::default()
+    };
     let mut events = Vec::new();
     for (side, act) in script {
         let inputs = match act {

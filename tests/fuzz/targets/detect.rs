@@ -33,7 +33,10 @@ fuzz_target!(|input: &[u8]| {
     let mut detector = Detector::new(midway);
     let mut known: Option<Known> = None;
     let mut positions = [0u64; 2];
-    let mut ledger = Ledger::default();
+    let mut ledger = Ledger {
+        unnumbered: true,
+        ..Ledger::default()
+    };
     let mut events = Vec::new();
     for (side, act) in script {
         let direction = match side {

@@ -189,6 +189,14 @@ impl Streams {
         if way.over {
             return;
         }
+        if !way.begun {
+            // Its head came before the client's first frame did: the begin of this side was not seen.
+            let reason = self.missed.unwrap_or(Incomplete::Malformed);
+            way.torn = way.torn.or(Some(reason));
+            if !matches!(frame.kind, FrameKind::Trailer | FrameKind::Reset) {
+                return;
+            }
+        }
         match frame.kind {
             FrameKind::Meta | FrameKind::Header => {}
             FrameKind::Data => out.push(Event::Message {

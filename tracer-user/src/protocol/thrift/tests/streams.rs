@@ -159,3 +159,18 @@ fn met_midway_the_next_stream_is_followed() {
     );
     assert_eq!(wire.answer(frame(2, HEADER, &[], b""))[0], "r0+");
 }
+
+#[test]
+fn a_frame_that_began_before_its_stream_is_none_of_its_messages() {
+    let mut wire = wire();
+    let data = frame(5, DATA, &[], b"hello");
+    let (begin, rest) = data.split_at(data.len() - 2);
+    assert!(wire.answer(begin).is_empty());
+    assert_eq!(wire.ask(frame(5, HEADER, &[], b"")).len(), 2);
+    assert!(wire.answer(rest).is_empty());
+    assert_eq!(
+        wire.answer(frame(5, TRAILER, &[], b"")).last(),
+        Some(&"r0! malformed".to_owned())
+    );
+    assert_eq!(wire.close(), ["q0! connection_closed"]);
+}
