@@ -8,6 +8,7 @@
 //! * `connection`: where; which connections there are, and which two are the ends of one.
 //! * `feed`: what flows through them ([`crate::stream`], [`crate::protocol`]).
 //! * `exchange`: which messages belong together; `open`: which exchanges are open.
+//! * `mark`: what the messages of a connection mean for its exchanges.
 //! * `streamed`: what more than two heads a stream carries.
 //! * `stage`: when.
 //! * `trace`, `parent`, `peer`: which trace, who caused it, and the other end of it.
@@ -19,6 +20,7 @@ mod exchange;
 mod feed;
 mod finish;
 mod ids;
+mod mark;
 mod open;
 mod parent;
 mod peer;

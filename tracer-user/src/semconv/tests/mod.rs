@@ -4,6 +4,7 @@ mod attributes;
 mod grpc;
 mod http2;
 mod stages;
+mod streams;
 mod thrift;
 
 use std::collections::BTreeMap;
