@@ -16,6 +16,15 @@ pub fn tests() -> Vec<(&'static str, Test)> {
         ("grpc_go_to_itself", |family| {
             mixed(family, Stack::GrpcGo, Stack::GrpcGo)
         }),
+        ("grpc_go_to_python", |family| {
+            mixed(family, Stack::GrpcGo, Stack::GrpcPython)
+        }),
+        ("grpc_python_to_node", |family| {
+            mixed(family, Stack::GrpcPython, Stack::GrpcNode)
+        }),
+        ("grpc_node_to_tonic", |family| {
+            mixed(family, Stack::GrpcNode, Stack::Tonic)
+        }),
         ("grpc_tonic_to_go", |family| {
             mixed(family, Stack::Tonic, Stack::GrpcGo)
         }),
@@ -155,7 +164,12 @@ fn many_streams(family: Family) {
 
 /// Calls that the client gives up, and calls whose time is over, among others.
 fn given_up(family: Family) {
-    for stack in [Stack::GrpcGo, Stack::Tonic] {
+    for stack in [
+        Stack::GrpcGo,
+        Stack::GrpcPython,
+        Stack::GrpcNode,
+        Stack::Tonic,
+    ] {
         let server = stack.serve();
         let calls: Vec<Call> = (1..=60)
             .map(|number| match number % 3 {
@@ -193,13 +207,14 @@ fn given_up(family: Family) {
                 .collect();
             for span in of_it {
                 let status = span.text("rpc.response.status_code");
-                // Which word a deadline is given depends on whose clock was first to say so.
+                // Which word a deadline is given depends on whose clock was first to say so; of the last
+                // calls the client may be gone before it says so.
                 let fits = match call.cancel {
                     true => status == "CANCELLED",
                     false => ["CANCELLED", "DEADLINE_EXCEEDED"].contains(&status),
                 } || span.text("tracer.incomplete") == "connection_closed";
                 assert!(fits, "{stack:?}: {span:?} of {call:?}");
-                if span.kind == CLIENT {
+                if span.kind == CLIENT && !status.is_empty() {
                     late += usize::from(status == "DEADLINE_EXCEEDED");
                     assert_eq!(span.text("error.type"), status, "{stack:?}: {span:?}");
                 }
