@@ -24,6 +24,7 @@ mod otlp;
 mod overhead;
 mod pairs;
 mod report;
+mod rpc;
 pub mod sink;
 mod traced;
 mod wrk;
@@ -58,6 +59,8 @@ enum Part {
     Go,
     /// Go's net/http with a handler that computes for 100 microseconds
     GoWork,
+    /// A grpc-go server, 100 streams at once on one connection
+    Grpc,
     /// Memory of the agent after 10,000 connections
     Connections,
     /// Time from the agent's start to the first span
@@ -97,6 +100,7 @@ pub fn run(options: &Options) -> Result<bool> {
             Part::Nginx => overhead::nginx(&plan, &mut report)?,
             Part::Go => overhead::go(&plan, go::EMPTY, &mut report)?,
             Part::GoWork => overhead::go(&plan, go::WORK, &mut report)?,
+            Part::Grpc => rpc::run(options.pairs, &mut report)?,
             Part::Connections => connections::run(&mut report)?,
             Part::Attach => attach::run(&mut report)?,
         }
