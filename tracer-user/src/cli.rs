@@ -97,7 +97,7 @@ pub struct Cli {
     #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub service_name: Option<String>,
 
-    /// Put this request and response header on spans (repeatable) [env: TRACER_CAPTURE_HEADERS]
+    /// Put this header, or RPC metadata, of requests and responses on spans (repeatable) [env: TRACER_CAPTURE_HEADERS]
     #[arg(long = "capture-header", value_name = "NAME", value_delimiter = ',', help_heading = WHAT)]
     #[arg(value_parser = header_name)]
     pub capture_headers: Vec<String>,
