@@ -37,6 +37,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("messages_are_walked_from_midway", |family| {
         midway(family, Framing::LengthPrefixed);
     }),
+    ("http2_met_midway_is_known_by_a_call", call),
     ("several_grpc_messages_in_a_frame_are_captured", several),
     ("garbage_among_frames_is_no_trap", garbage),
 ];
@@ -135,6 +136,8 @@ impl Stream {
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const END_HEADERS: u8 = 4;
+const PRIORITY: u8 = 2;
 const SETTINGS: u8 = 4;
 const WINDOW_UPDATE: u8 = 8;
 
@@ -143,6 +146,16 @@ fn large_stream(framing: Framing) -> Stream {
     let mut stream = Stream::new(framing);
     while stream.bytes.len() < 1 << 20 {
         stream.mixture(framing, 16_384);
+    }
+    stream
+}
+
+/// What is seen of a connection that was quiet when we came: a call begins, with a large body.
+fn call_stream() -> Stream {
+    let mut stream = Stream::default();
+    stream.add(&[0, 0, 40, HEADERS, END_HEADERS, 0, 0, 0, 7], 40, 40);
+    while stream.bytes.len() < 1 << 20 {
+        stream.mixture(Framing::Http2, 16_384);
     }
     stream
 }
@@ -195,7 +208,8 @@ const ROUNDS: usize = 20_000;
 
 fn small(stream: &mut Stream, framing: Framing) {
     match framing {
-        Framing::Http2 => stream.frame(WINDOW_UPDATE, 1, 4),
+        // Not what such a connection is known by.
+        Framing::Http2 => stream.frame(PRIORITY, 1, 5),
         Framing::LengthPrefixed => stream.message(12),
     }
 }
@@ -235,8 +249,11 @@ pub fn act(name: &str, argument: &str) {
             write(&mut client, &bytes);
             reader.join().expect("the reader");
         }
-        "frames_several" => {
-            let bytes = several_stream().bytes;
+        "frames_several" | "frames_call" => {
+            let bytes = match name {
+                "frames_several" => several_stream().bytes,
+                _ => call_stream().bytes,
+            };
             let length = bytes.len();
             let reader = std::thread::spawn(move || read_in_turns(&mut server, length, &[65_536]));
             write(&mut client, &bytes);
@@ -384,6 +401,14 @@ fn several(family: Family) {
     let (seen, client) = watched(family, "frames_several", Framing::Http2, false);
     let stream = several_stream();
     check(&seen, client, Sent, &stream, 300_000);
+    assert_eq!(seen.counters.frames_lost, 0);
+}
+
+fn call(family: Family) {
+    let (seen, client) = watched(family, "frames_call", Framing::Http2, false);
+    let stream = call_stream();
+    check(&seen, client, Sent, &stream, 100_000);
+    check(&seen, 1 - client, Received, &stream, 200_000);
     assert_eq!(seen.counters.frames_lost, 0);
 }
 

@@ -26,16 +26,40 @@ const LONGEST_MESSAGE: u32 = 0x3fff_ffff;
 const PREFACE_START: u64 = u64::from_be_bytes(*b"PRI * HT");
 const PREFACE: u32 = 24;
 
-/// How a connection is cut, by the first bytes that it carried; 0 = not, as far as can be told.
+/// How a connection is cut, by the first bytes that were seen of a direction; 0 = not, as far as can be
+/// told. HTTP/2 is known by its preface and, met midway, by a call that begins or a small frame that
+/// clients send between calls: then nothing of the first messages is missed.
 #[inline(always)]
 pub fn recognise(first: u64) -> u8 {
-    if first == PREFACE_START {
+    if first == PREFACE_START || is_call(first) || is_between_calls(first) {
         VERDICT_HTTP2
     } else if message(first).is_some() {
         VERDICT_LENGTH_PREFIXED
     } else {
         0
     }
+}
+
+/// HEADERS that are complete, on a stream: its number's last byte is not seen.
+#[inline(always)]
+fn is_call(head: u64) -> bool {
+    const HEADERS_WHOLE: u64 = 0x01_04;
+    const OTHER_FLAGS: u64 = 0x01 | 0x08 | 0x20;
+    let length = head >> 40;
+    (head >> 24) as u16 as u64 & !OTHER_FLAGS == HEADERS_WHOLE
+        && length > 0
+        && length <= HEAD_LIMIT as u64
+        && head & 0x80_00_00 == 0
+}
+
+/// PING or WINDOW_UPDATE.
+#[inline(always)]
+fn is_between_calls(head: u64) -> bool {
+    const PING: u64 = 0x00_00_08_06;
+    const WINDOW_UPDATE: u64 = 0x00_00_04_08;
+    let (kind, flags) = (head >> 32, (head >> 24) as u8);
+    kind == PING && flags <= 1 && head & 0xff_ff_ff == 0
+        || kind == WINDOW_UPDATE && flags == 0 && head & 0x80_00_00 == 0
 }
 
 /// The payload behind a head.

@@ -18,15 +18,6 @@ pub fn tests() -> Vec<(&'static str, Test)> {
     ]
 }
 
-/// A call of any shape, but of messages that fit into a frame.
-fn small(number: usize) -> Call {
-    let mut call = shape(number);
-    for size in call.send.iter_mut().chain(&mut call.answer) {
-        *size = (*size).min(1000);
-    }
-    call
-}
-
 /// The two ends of a connection that has carried calls.
 struct Used {
     server: Server,
@@ -87,7 +78,7 @@ fn first_contexts(family: Family) {
             .collect();
         let used = Used::by(stack, &before);
         let (pids, traced) = (used.pids(), used.attach(family));
-        let calls: Vec<Call> = (100..=400).map(small).collect();
+        let calls: Vec<Call> = (100..=400).map(shape).collect();
         let (done, spans) = used.finish(traced, &calls);
         assert_eq!(done.len(), calls.len(), "{stack:?}");
         known(stack, &spans, &calls, pids, true);
@@ -102,7 +93,7 @@ fn known_tables(family: Family) {
         let before: Vec<Call> = (1..=20).map(shape).collect();
         let used = Used::by(stack, &before);
         let (pids, traced) = (used.pids(), used.attach(family));
-        let calls: Vec<Call> = (101..=700).map(small).collect();
+        let calls: Vec<Call> = (101..=700).map(shape).collect();
         let (done, spans) = used.finish(traced, &calls);
         assert_eq!(done.len(), calls.len(), "{stack:?}");
         known(stack, &spans, &calls, pids, false);
