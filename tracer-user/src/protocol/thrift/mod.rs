@@ -2,13 +2,14 @@
 //! length, in THeader, in TTHeader; both directions of one connection.
 //!
 //! [`reader`] finds each side's messages, [`message`] reads what they begin with ([`begin`],
-//! [`theader`], [`super::ttheader`]), [`walk`] the little that is needed of their content, and
+//! [`theader`], [`super::ttheader`]), [`content`] the little that is needed of what follows, and
 //! [`pairing`] knows which reply answers which call. Here they meet: the events.
 //!
 //! Left out: arguments and results. Bias: a frame whose length is known is passed over whatever is
 //! wrong in it; where nothing tells a message's end, the next is looked for where a transfer begins.
 
 pub(in crate::protocol) mod begin;
+mod content;
 mod early;
 mod message;
 mod pairing;

@@ -4,10 +4,10 @@
 //! transfer begins, and only with a begin that is proper to its last byte.
 
 use super::begin::Short;
-use super::message::{self, Content, Form, HEAD_LIMIT, Opening};
-use super::protobuf::ErrorProto;
-use super::walk::{Progress, Walk};
-use crate::protocol::rpc::{Codec, Failure, Head, Kind};
+use super::content::Reading;
+use super::message::{self, Form, HEAD_LIMIT, Opening};
+use super::walk::Progress;
+use crate::protocol::rpc::{Codec, Head, Kind};
 use crate::protocol::ttheader::stream::Frame;
 use crate::protocol::{Incomplete, Match, Side, Sizes};
 
@@ -71,13 +71,6 @@ struct Body {
     left: Option<u64>,
     /// Its head, until what is read of it is known.
     head: Option<Box<Head>>,
-}
-
-#[derive(Debug)]
-enum Reading {
-    Nothing,
-    Struct(Box<Walk>),
-    ErrorProto(Box<ErrorProto>),
 }
 
 /// One side of a connection.
@@ -178,16 +171,12 @@ impl Reader {
             }
             State::Head => self.torn(n, lost),
             State::Content(body) => {
-                let read_on = match &mut body.reading {
-                    Reading::Nothing => true,
-                    Reading::Struct(walk) => walk.skip(*n),
-                    Reading::ErrorProto(error) => error.skip(*n),
-                };
+                let read_on = body.reading.skip(*n);
                 if !read_on && body.left.is_some() {
                     // What went wrong stays unknown.
                     let reading = std::mem::replace(&mut body.reading, Reading::Nothing);
                     if let Some(head) = body.head.take() {
-                        return Step::Head(answered(head, &reading));
+                        return Step::Head(reading.answered(head));
                     }
                 }
                 match &mut body.left {
@@ -374,13 +363,7 @@ impl Reader {
             content: left.unwrap_or(0),
         };
         self.state = State::Content(Body {
-            reading: match content {
-                Content::Opaque => Reading::Nothing,
-                Content::Struct(form, purpose) => {
-                    Reading::Struct(Box::new(Walk::new(form, purpose)))
-                }
-                Content::ErrorProto => Reading::ErrorProto(Box::default()),
-            },
+            reading: Reading::new(content),
             left,
             head: Some(head),
         });
@@ -396,7 +379,7 @@ impl Reader {
             .head
             .take_if(|_| body.reading.is_known() || body.left == Some(0))
         {
-            let head = answered(head, &body.reading);
+            let head = body.reading.answered(head);
             if body.left.is_some() {
                 body.reading = Reading::Nothing;
             }
@@ -415,14 +398,7 @@ impl Reader {
             .and_then(|left| usize::try_from(left).ok())
             .map_or(before, |left| left.min(before));
         let mut part = &input[..n];
-        let progress = match &mut body.reading {
-            Reading::Nothing => {
-                part = &[];
-                Progress::More
-            }
-            Reading::Struct(walk) => walk.bytes(&mut part),
-            Reading::ErrorProto(error) => error.bytes(&mut part),
-        };
+        let progress = body.reading.bytes(&mut part);
         let used = n - part.len();
         *input = &input[used..];
         self.wire = self.wire.saturating_add(used as u64);
@@ -444,7 +420,7 @@ impl Reader {
             (Progress::Done | Progress::Bad, Some(_)) => match body.head.take() {
                 Some(head) => {
                     let reading = std::mem::replace(&mut body.reading, Reading::Nothing);
-                    Step::Head(answered(head, &reading))
+                    Step::Head(reading.answered(head))
                 }
                 None => {
                     body.reading = Reading::Nothing;
@@ -547,34 +523,4 @@ impl Reader {
         }
         self.cut(reason)
     }
-}
-
-impl Reading {
-    /// Nothing that follows would add to the head.
-    fn is_known(&self) -> bool {
-        match self {
-            Reading::Nothing => true,
-            Reading::Struct(walk) => walk.is_known(),
-            Reading::ErrorProto(error) => error.is_known(),
-        }
-    }
-}
-
-/// The head of an answer, with what was read of its content.
-fn answered(mut head: Box<Head>, reading: &Reading) -> Box<Head> {
-    head.failure = match (head.kind, reading) {
-        (Kind::Exception, Reading::Struct(walk)) => Some(Failure::Exception {
-            type_id: walk.type_id.unwrap_or(0),
-            message: walk.text.clone(),
-        }),
-        (Kind::Exception, Reading::ErrorProto(error)) => Some(Failure::Exception {
-            type_id: error.type_id.unwrap_or(0),
-            message: error.text.clone(),
-        }),
-        (Kind::Reply, Reading::Struct(walk)) => {
-            walk.first.filter(|&id| id > 0).map(Failure::Declared)
-        }
-        _ => None,
-    };
-    head
 }
