@@ -2,7 +2,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
-use tracer::event::{ConnectionId, Direction, Task, Transfer};
+use tracer::event::{Direction, Transfer};
 use tracer::protocol::Input;
 use tracer::stream::Stream;
 
@@ -25,21 +25,9 @@ fn transfers(c: &mut Criterion) {
             b.iter(|| {
                 position += gap;
                 let transfer = Transfer {
-                    connection: ConnectionId(1),
-                    direction: Direction::Received,
-                    position,
                     length,
-                    last_piece: true,
-                    unseen: false,
-                    start_ns: 0,
-                    end_ns: 0,
-                    task: Task {
-                        pid: 1,
-                        tid: 1,
-                        goid: 0,
-                    },
-                    head,
                     tail,
+                    ..Transfer::of_bytes(Direction::Received, position, head)
                 };
                 position += u64::from(length);
                 let mut seen = 0;

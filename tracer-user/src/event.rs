@@ -80,6 +80,30 @@ pub struct Transfer<'a> {
     pub tail: &'a [u8],
 }
 
+impl<'a> Transfer<'a> {
+    /// All of a transfer, every byte of it captured; by nobody, and at no time. Tests, fuzzers and
+    /// benches begin with it and change what they are about.
+    pub fn of_bytes(direction: Direction, position: u64, bytes: &'a [u8]) -> Transfer<'a> {
+        Transfer {
+            connection: ConnectionId(1),
+            direction,
+            position,
+            length: bytes.len() as u32,
+            last_piece: true,
+            unseen: false,
+            start_ns: 0,
+            end_ns: 0,
+            task: Task {
+                pid: 1,
+                tid: 1,
+                goid: 0,
+            },
+            head: bytes,
+            tail: &[],
+        }
+    }
+}
+
 /// Addresses and origin of a connection.
 #[derive(Clone, Debug)]
 pub struct Connection {

@@ -82,25 +82,13 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{ConnectionId, Direction, Task};
+    use crate::event::Direction;
 
     fn piece<'a>(position: u64, length: u32, head: &'a [u8], tail: &'a [u8]) -> Transfer<'a> {
         Transfer {
-            connection: ConnectionId(1),
-            direction: Direction::Received,
-            position,
             length,
-            last_piece: true,
-            unseen: false,
-            start_ns: 0,
-            end_ns: 0,
-            task: Task {
-                pid: 1,
-                tid: 1,
-                goid: 0,
-            },
-            head,
             tail,
+            ..Transfer::of_bytes(Direction::Received, position, head)
         }
     }
 

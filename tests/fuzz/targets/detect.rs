@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use fuzz::event::{ConnectionId, Direction, Task, Transfer};
+use fuzz::event::{Direction, Transfer};
 use fuzz::ledger::Ledger;
 use fuzz::protocol::detect::{Detector, Found};
 use fuzz::protocol::{Event, Incomplete, Protocol, Side};
@@ -53,21 +53,9 @@ fuzz_target!(|input: &[u8]| {
         let length = length as u32;
         let position = &mut positions[direction as usize];
         let transfer = Transfer {
-            connection: ConnectionId(1),
-            direction,
-            position: *position,
             length,
             last_piece,
-            unseen: false,
-            start_ns: 0,
-            end_ns: 0,
-            task: Task {
-                pid: 1,
-                tid: 1,
-                goid: 0,
-            },
-            head,
-            tail: &[],
+            ..Transfer::of_bytes(direction, *position, head)
         };
         *position += u64::from(length);
         if lost {

@@ -222,7 +222,6 @@ fn opposite(direction: Direction) -> Direction {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{ConnectionId, Task};
     use crate::protocol::Framing;
 
     struct Connection {
@@ -257,21 +256,8 @@ mod tests {
         fn push_long(&mut self, direction: Direction, head: &[u8], length: u32) -> Is {
             let position = &mut self.positions[direction as usize];
             let transfer = Transfer {
-                connection: ConnectionId(1),
-                direction,
-                position: *position,
                 length,
-                last_piece: true,
-                unseen: false,
-                start_ns: 0,
-                end_ns: *position,
-                task: Task {
-                    pid: 1,
-                    tid: 1,
-                    goid: 0,
-                },
-                head,
-                tail: &[],
+                ..Transfer::of_bytes(direction, *position, head)
             };
             *position += u64::from(length);
             match self.detector.push(&transfer) {

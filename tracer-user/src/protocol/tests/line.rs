@@ -1,6 +1,6 @@
 //! Transfers as the kernel side reports them: cut, captured in part, lost.
 
-use crate::event::{ConnectionId, Direction, Task, Transfer};
+use crate::event::{Direction, Transfer};
 use crate::protocol::{Event, Protocol, Side};
 use crate::stream::Stream;
 
@@ -34,21 +34,9 @@ impl Line {
         let (head, rest) = bytes.split_at(captured.0.min(bytes.len()));
         let tail = &rest[rest.len() - captured.1.min(rest.len())..];
         let transfer = Transfer {
-            connection: ConnectionId(1),
-            direction: Direction::Received,
-            position: self.position,
             length: bytes.len() as u32,
-            last_piece: true,
-            unseen: false,
-            start_ns: 0,
-            end_ns: 0,
-            task: Task {
-                pid: 1,
-                tid: 1,
-                goid: 0,
-            },
-            head,
             tail,
+            ..Transfer::of_bytes(Direction::Received, self.position, head)
         };
         self.position += bytes.len() as u64;
         let mut events = Vec::new();

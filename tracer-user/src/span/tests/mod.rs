@@ -177,11 +177,7 @@ impl Bed {
         *next += length as u64;
         self.event(Event::Transfer(Transfer {
             connection: ConnectionId(on.connection),
-            direction,
-            position,
             length: length as u32,
-            last_piece: true,
-            unseen: false,
             start_ns,
             end_ns,
             task: Task {
@@ -189,8 +185,7 @@ impl Bed {
                 tid: on.tid,
                 goid: 0,
             },
-            head,
-            tail: &[],
+            ..Transfer::of_bytes(direction, position, head)
         }));
     }
 
