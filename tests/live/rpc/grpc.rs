@@ -113,7 +113,8 @@ pub fn facts(call: &Call, done: &Done) -> Facts {
     let events = match (call.send.len(), done.got.len()) {
         // Servers may end such a stream before it was sent whole.
         _ if code == UNIMPLEMENTED => Events::GivenUp,
-        (0, 0) => Events::Rpc,
+        // Nothing of such a stream is there to carry its end, which a server need not await.
+        (0, 0) => Events::EndsLater,
         (sent, got) => {
             both.push(("rpc.request.message_count", int(sent)));
             both.push(("rpc.response.message_count", int(got)));
