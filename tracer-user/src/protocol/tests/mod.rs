@@ -2,3 +2,4 @@
 
 pub mod ledger;
 pub mod line;
+pub mod wire;

@@ -383,8 +383,8 @@ fn a_hundred_megabytes_without_a_line() {
         }
         words.extend(wire.close());
         assert!(words.len() <= 4, "{words:?}");
-        assert!(wire.http.requests.partial_head().len() <= HEAD_LIMIT);
-        assert!(wire.http.responses.partial_head().len() <= HEAD_LIMIT);
+        assert!(wire.protocol.requests.partial_head().len() <= HEAD_LIMIT);
+        assert!(wire.protocol.responses.partial_head().len() <= HEAD_LIMIT);
     }
 }
 

@@ -179,7 +179,7 @@ fn until_the_agent_stops() {
     wire.ask("GET /a HTTP/1.0\r\n\r\n");
     wire.answer("HTTP/1.0 200 OK\r\n\r\nabc");
     let mut out = Vec::new();
-    wire.http
+    wire.protocol
         .end(Side::Response, Incomplete::AgentStopped, &mut out);
     assert_eq!(word(&out[0]), "r0! agent_stopped");
 }
@@ -292,12 +292,15 @@ fn an_upgrade_to_http2_goes_on_as_such() {
         wire.answer([&agreed[..], frames].concat()),
         ["r0+", "r0?", "r0+", "r0 200"]
     );
-    assert_eq!(wire.http.framing(), Some(crate::protocol::Framing::Http2));
+    assert_eq!(
+        wire.protocol.framing(),
+        Some(crate::protocol::Framing::Http2)
+    );
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     let request = b"\0\0\x03\x01\x05\0\0\0\x03\x82\x86\x84";
     let mut events = Vec::new();
     let bytes = [&preface[..], request].concat();
-    wire.http
+    wire.protocol
         .push(Side::Request, Input::Bytes(&bytes), &mut events);
     let words: Vec<_> = events.iter().map(word).collect();
     assert_eq!(words, ["q1+", "q1 GET /", "q1. 12/0"]);

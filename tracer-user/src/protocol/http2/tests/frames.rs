@@ -157,10 +157,7 @@ fn garbage_after_the_preface_is_no_message() {
     let mut wire = Wire::new();
     assert_eq!(wire.ask(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), [""; 0]);
     assert_eq!(wire.ask([0xff; 4096]), [""; 0]);
-    let mut wire = Wire {
-        http: Http2::new(false),
-        events: Vec::new(),
-    };
+    let mut wire = Wire::over(Http2::new(false), word);
     assert_eq!(wire.ask(b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"), [""; 0]);
     assert!(wire.close().is_empty());
 }
@@ -390,7 +387,7 @@ fn pushed_requests_are_passed_over() {
     assert_eq!(wire.answer(pushed.concat()), [""; 0]);
     let mut events = Vec::new();
     let response = headers(WHOLE, 1, b"\x88\xbe");
-    wire.http
+    wire.protocol
         .push(Side::Response, Input::Bytes(&response), &mut events);
     let head = events.iter().find_map(|event| match event {
         Event::ResponseHead(_, crate::protocol::Head::Http(head)) => head.field("a"),
@@ -423,7 +420,7 @@ fn pseudo_fields_become_a_head() {
     let block = b"\x82\x87\x84\x01\x05a.com\0\x09:protocol\x09websocket\0\x01X\x01y\0\x01z\x02\r\n";
     let bytes = headers(WHOLE, 1, block);
     let mut events = Vec::new();
-    wire.http
+    wire.protocol
         .push(Side::Request, Input::Bytes(&bytes), &mut events);
     let head = events.iter().find_map(|event| match event {
         Event::RequestHead(_, crate::protocol::Head::Http(head)) => Some(head),
@@ -447,7 +444,7 @@ fn a_requests_position_is_its_first_byte() {
     let bytes = [frame(6, 0, 0, b"12345678"), headers(WHOLE, 1, GET)].concat();
     let mut events = Vec::new();
     for byte in bytes {
-        wire.http
+        wire.protocol
             .push(Side::Request, Input::Bytes(&[byte]), &mut events);
     }
     let at = events.iter().find_map(|event| match event {

@@ -195,10 +195,7 @@ fn padding_that_was_not_seen_leaves_the_body_unknown() {
 
 #[test]
 fn frames_are_found_again_after_the_clients_preface_was_lost() {
-    let mut wire = Wire {
-        http: Http2::new(false),
-        events: Vec::new(),
-    };
+    let mut wire = Wire::over(Http2::new(false), word);
     assert_eq!(wire.lose(Side::Request, 24), [""; 0]);
     let bytes = [SETTINGS.to_vec(), headers(WHOLE, 1, GET)].concat();
     assert_eq!(wire.ask(bytes), ["q0+", "q0 GET /", "q0. 12/0"]);

@@ -52,7 +52,7 @@ fn a_bomb_of_references_is_bounded() {
         wire.ask(headers(WHOLE, 1, &block)),
         ["q0+", "q0! head_too_large"]
     );
-    assert!(wire.http.requests.memory() < HEAD_LIMIT);
+    assert!(wire.protocol.requests.memory() < HEAD_LIMIT);
     assert_eq!(wire.ask(headers(WHOLE, 3, GET)).len(), 3);
 }
 
@@ -67,7 +67,7 @@ fn continuations_without_end_are_bounded() {
     wire.ask(frame(9, 0, 1, b"\0\x01n\x7f\xff\xff\xff\x7f"));
     for _ in 0..1000 {
         assert_eq!(wire.ask(frame(9, 0, 1, [b'x'; 1000])), [""; 0]);
-        assert!(wire.http.requests.memory() < 3 * HEAD_LIMIT);
+        assert!(wire.protocol.requests.memory() < 3 * HEAD_LIMIT);
     }
     assert_eq!(
         wire.ask(frame(9, END_HEADERS, 1, b"")),
@@ -90,9 +90,9 @@ fn streams_without_end_push_out_the_oldest() {
             .iter()
             .filter(|word| word.ends_with("evicted"))
             .count();
-        assert!(wire.http.streams.len() <= MAX_STREAMS);
+        assert!(wire.protocol.streams.len() <= MAX_STREAMS);
     }
-    assert_eq!(evicted + wire.http.streams.len(), 3 * MAX_STREAMS);
+    assert_eq!(evicted + wire.protocol.streams.len(), 3 * MAX_STREAMS);
     // The newest are still there.
     let last = 6 * MAX_STREAMS as u32 - 1;
     assert_eq!(wire.answer(headers(WHOLE, last, OK)).len(), 3);
@@ -104,9 +104,9 @@ fn responses_to_nothing_are_bounded() {
     let mut dropped = 0;
     for n in 0..1000 {
         dropped += wire.answer(headers(WHOLE, 2 * n + 1, OK)).len();
-        assert!(wire.http.streams.len() <= 32);
+        assert!(wire.protocol.streams.len() <= 32);
     }
-    assert_eq!(dropped + wire.http.streams.len(), 1000);
+    assert_eq!(dropped + wire.protocol.streams.len(), 1000);
     // Neither are one's messages.
     let mut wire = Wire::new();
     assert_eq!(wire.answer(headers(END_HEADERS, 1, OK_GRPC)), [""; 0]);
@@ -114,14 +114,14 @@ fn responses_to_nothing_are_bounded() {
         let words = wire.answer(data(0, 1, b"\0\0\0\0\x01c"));
         assert!(words.is_empty() || words == ["r_! malformed"], "{words:?}");
     }
-    assert_eq!(wire.http.streams.len(), 0);
+    assert_eq!(wire.protocol.streams.len(), 0);
     // Nor its interim responses.
     let mut wire = Wire::new();
     let interim = headers(END_HEADERS, 1, b"\x08\x03103");
     for _ in 0..32 {
         assert_eq!(wire.answer(&interim), [""; 0]);
     }
-    assert_eq!(wire.http.streams.len(), 1);
+    assert_eq!(wire.protocol.streams.len(), 1);
     assert_eq!(wire.answer(&interim), [""; 0]);
-    assert_eq!(wire.http.streams.len(), 0);
+    assert_eq!(wire.protocol.streams.len(), 0);
 }

@@ -9,11 +9,7 @@ use super::Http2;
 use crate::protocol::tests::ledger::word;
 use crate::protocol::{Event, Incomplete, Input, Protocol, Side};
 
-/// A connection under test: what each side sends, and the events in words.
-struct Wire {
-    http: Http2,
-    events: Vec<Event>,
-}
+type Wire = crate::protocol::tests::wire::Wire<Http2>;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
@@ -38,61 +34,14 @@ const STATUS: &[u8] = b"\0\x0bgrpc-status\x010";
 impl Wire {
     /// Both sides have sent what they begin with.
     fn new() -> Wire {
-        let mut wire = Wire {
-            http: Http2::new(false),
-            events: Vec::new(),
-        };
+        let mut wire = Wire::over(Http2::new(false), word);
         assert!(wire.answer(SETTINGS).is_empty());
         assert!(wire.ask([PREFACE, SETTINGS].concat()).is_empty());
         wire
     }
 
     fn midway() -> Wire {
-        Wire {
-            http: Http2::new(true),
-            events: Vec::new(),
-        }
-    }
-
-    fn input(&mut self, side: Side, input: Input<'_>) -> Vec<String> {
-        self.http.push(side, input, &mut self.events);
-        self.events.drain(..).map(|event| word(&event)).collect()
-    }
-
-    fn transfer(&mut self, side: Side, bytes: &[u8]) -> Vec<String> {
-        let mut words = self.input(side, Input::Bytes(bytes));
-        words.extend(self.input(side, Input::EndOfTransfer));
-        words
-    }
-
-    /// The client's next transfer.
-    fn ask(&mut self, bytes: impl AsRef<[u8]>) -> Vec<String> {
-        self.transfer(Side::Request, bytes.as_ref())
-    }
-
-    /// The server's next transfer.
-    fn answer(&mut self, bytes: impl AsRef<[u8]>) -> Vec<String> {
-        self.transfer(Side::Response, bytes.as_ref())
-    }
-
-    /// A transfer of which only head and tail were captured.
-    fn long(&mut self, side: Side, head: &[u8], skipped: u64, tail: &[u8]) -> Vec<String> {
-        let mut words = self.input(side, Input::Bytes(head));
-        words.extend(self.input(side, Input::Skipped(skipped)));
-        words.extend(self.transfer(side, tail));
-        words
-    }
-
-    fn lose(&mut self, side: Side, n: u64) -> Vec<String> {
-        self.input(side, Input::Lost(n))
-    }
-
-    fn close(&mut self) -> Vec<String> {
-        for side in [Side::Request, Side::Response] {
-            self.http
-                .end(side, Incomplete::ConnectionClosed, &mut self.events);
-        }
-        self.events.drain(..).map(|event| word(&event)).collect()
+        Wire::over(Http2::new(true), word)
     }
 }
 

@@ -23,7 +23,7 @@ fn strict_binary_behind_its_length() {
         wire.answer(reply),
         ["r0+", "r0 Framed/Binary Reply echo #7", "r0. 30"]
     );
-    assert_eq!(wire.thrift.framing(), Some(Framing::LengthPrefixed));
+    assert_eq!(wire.protocol.framing(), Some(Framing::LengthPrefixed));
     assert!(wire.close().is_empty());
 }
 
@@ -38,7 +38,7 @@ fn strict_binary_bare() {
         wire.answer(strict(Reply, "echo", 7, RESULT)),
         ["r0+", "r0 Buffered/Binary Reply echo #7", "r0. 26"]
     );
-    assert_eq!(wire.thrift.framing(), None);
+    assert_eq!(wire.protocol.framing(), None);
     assert!(wire.close().is_empty());
 }
 
@@ -117,7 +117,7 @@ fn ttheader_with_its_infos() {
             "r0. 76",
         ]
     );
-    assert_eq!(wire.thrift.framing(), Some(Framing::LengthPrefixed));
+    assert_eq!(wire.protocol.framing(), Some(Framing::LengthPrefixed));
     assert!(wire.close().is_empty());
 }
 
@@ -223,7 +223,7 @@ fn theader_in_binary_and_in_compact() {
         wire.answer(theader(2, &[], 9, &[], &payload))[1],
         "r0 Theader/Compact Reply echo #9"
     );
-    assert_eq!(wire.thrift.framing(), Some(Framing::LengthPrefixed));
+    assert_eq!(wire.protocol.framing(), Some(Framing::LengthPrefixed));
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn a_mesh_header_before_any_of_them() {
         wire.ask(call)[1],
         "q2 Ttheader/Binary Call echo #7 from=gateway 3=a"
     );
-    assert_eq!(wire.thrift.framing(), None);
+    assert_eq!(wire.protocol.framing(), None);
 }
 
 #[test]

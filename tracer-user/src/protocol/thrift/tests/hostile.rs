@@ -121,7 +121,7 @@ fn containers_without_end_take_no_memory() {
         for _ in 0..100 {
             assert!(wire.ask([0; 16_384]).is_empty());
         }
-        assert!(wire.thrift.memory() < HEAD_LIMIT);
+        assert!(wire.protocol.memory() < HEAD_LIMIT);
     }
     // A string that is not captured, to its last byte and the struct's end.
     let mut wire = Wire::of(Thrift::bare(false));

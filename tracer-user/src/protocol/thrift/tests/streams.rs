@@ -46,7 +46,7 @@ fn a_stream_is_an_exchange() {
     let answers = wire.answer(frame(5, TRAILER, &[], b""));
     assert_eq!(answers.len(), 1);
     assert!(answers[0].starts_with("r0. "));
-    assert_eq!(wire.thrift.framing(), Some(Framing::LengthPrefixed));
+    assert_eq!(wire.protocol.framing(), Some(Framing::LengthPrefixed));
     assert!(wire.close().is_empty());
 }
 
