@@ -2,7 +2,7 @@
 
 use super::build::*;
 use super::*;
-use crate::event::{ConnectionId, Direction, Task, Transfer};
+use crate::event::{Direction, Transfer};
 use crate::protocol::detect::{Detector, Found};
 use crate::protocol::rpc::Kind::{Call, Oneway, Reply};
 use Direction::{Received, Sent};
@@ -20,23 +20,7 @@ fn detect(midway: bool, transfers: &[(Direction, &[u8])]) -> Is {
     let mut positions = [0; 2];
     for &(direction, head) in transfers {
         let position = &mut positions[direction as usize];
-        let transfer = Transfer {
-            connection: ConnectionId(1),
-            direction,
-            position: *position,
-            length: head.len() as u32,
-            last_piece: true,
-            unseen: false,
-            start_ns: 0,
-            end_ns: 0,
-            task: Task {
-                pid: 1,
-                tid: 1,
-                goid: 0,
-            },
-            head,
-            tail: &[],
-        };
+        let transfer = Transfer::of_bytes(direction, *position, head);
         *position += head.len() as u64;
         match detector.push(&transfer) {
             Found::Undecided => {}
