@@ -214,6 +214,14 @@ impl Incomplete {
         Incomplete::StreamReset,
     ];
 
+    /// Why bytes are missing: their event was lost, or they were moved and not captured.
+    pub fn of_gap(lost: bool) -> Incomplete {
+        match lost {
+            true => Incomplete::LostEvents,
+            false => Incomplete::BytesUnseen,
+        }
+    }
+
     /// The word users see.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -183,12 +183,8 @@ pub(super) fn captured(
     sink: &mut impl AttributeSink,
 ) {
     let fields = heads.iter().flatten().flat_map(|head| head.fields());
-    let values: Vec<_> = fields
+    let values = fields
         .filter(|(name, _)| *name == header.name.as_bytes())
-        .map(|(_, value)| of_header(value))
-        .collect();
-    if !values.is_empty() {
-        let values: Vec<&str> = values.iter().map(AsRef::as_ref).collect();
-        sink.texts(name, &values);
-    }
+        .map(|(_, value)| value);
+    super::texts(values, name, sink);
 }

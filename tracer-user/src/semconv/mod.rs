@@ -145,6 +145,15 @@ impl System {
     }
 }
 
+/// Tells the values of a captured header, if there are any.
+fn texts<'a>(values: impl Iterator<Item = &'a [u8]>, name: &str, sink: &mut impl AttributeSink) {
+    let values: Vec<_> = values.map(text::of_header).collect();
+    if !values.is_empty() {
+        let values: Vec<&str> = values.iter().map(AsRef::as_ref).collect();
+        sink.texts(name, &values);
+    }
+}
+
 /// Names a span: low cardinality, so never a path.
 pub fn span_name<'a>(span: &'a Span, options: &Options) -> Cow<'a, str> {
     match System::of(span) {

@@ -249,16 +249,12 @@ fn captured(
     sink: &mut impl AttributeSink,
 ) {
     let fields = head.map_or(&[][..], |head| &head.fields);
-    let values: Vec<_> = fields
+    let values = fields
         .iter()
         .filter(|(key, _)| match key {
             Key::Text(key) => key.eq_ignore_ascii_case(header.name.as_bytes()),
             Key::Number(_) => false,
         })
-        .map(|(_, value)| of_header(value))
-        .collect();
-    if !values.is_empty() {
-        let values: Vec<&str> = values.iter().map(AsRef::as_ref).collect();
-        sink.texts(name, &values);
-    }
+        .map(|(_, value)| &value[..]);
+    super::texts(values, name, sink);
 }

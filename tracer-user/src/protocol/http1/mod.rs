@@ -140,11 +140,7 @@ impl Http1 {
 
     fn gap(&mut self, side: Side, mut n: u64, lost: bool, out: &mut Vec<Event>) {
         if side == Side::Response && !self.early.is_empty() {
-            let reason = match lost {
-                true => Incomplete::LostEvents,
-                false => Incomplete::BytesUnseen,
-            };
-            self.drop_early(reason, out);
+            self.drop_early(Incomplete::of_gap(lost), out);
         }
         while n > 0 {
             match side {

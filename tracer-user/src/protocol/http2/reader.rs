@@ -211,10 +211,7 @@ impl Reader {
     /// Passes over `n` bytes that were not captured or, `lost`, whose event was. What it says is to be
     /// followed by [`Reader::bytes`], which may have more to say.
     pub(super) fn gap(&mut self, n: u64, lost: bool) -> Step<'static> {
-        let reason = match lost {
-            true => Incomplete::LostEvents,
-            false => Incomplete::BytesUnseen,
-        };
+        let reason = Incomplete::of_gap(lost);
         self.position = self.position.saturating_add(n);
         match self.state {
             State::Prefix | State::Content | State::Padding if n <= u64::from(self.left()) => {

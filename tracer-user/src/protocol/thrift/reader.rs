@@ -159,10 +159,7 @@ impl Reader {
     /// Passes over `n` bytes that were not captured or, `lost`, whose event was; takes what it
     /// accounted for from `n`, to be called until that is 0.
     pub(super) fn gap(&mut self, n: &mut u64, lost: bool) -> Step {
-        let reason = match lost {
-            true => Incomplete::LostEvents,
-            false => Incomplete::BytesUnseen,
-        };
+        let reason = Incomplete::of_gap(lost);
         match &mut self.state {
             State::Idle => {
                 *n = 0;
