@@ -20,17 +20,17 @@
 //!
 //! [`run`] starts and ends all that; [`doctor`] says what a host offers.
 //! Beside the stream of data: [`config`] (flags and environment), [`target`] (which processes),
-//! [`resource`] (what a process is called), [`metrics`] (the agent's own counters), [`messages`]
+//! [`resource`] (what a process is called), [`counters`] (the agent's own), [`messages`]
 //! (standard error).
 
 pub mod cli;
 pub mod config;
 pub mod context;
+pub mod counters;
 pub mod doctor;
 pub mod event;
 pub mod export;
 pub mod messages;
-pub mod metrics;
 pub mod pipeline;
 pub mod probe;
 pub mod protocol;

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::counters::{Connections, Contexts, Counters, Messages, Transfers};
 use crate::event::{self, ConnectionId, Event, ProcessChange};
 use crate::export::Exporter;
-use crate::metrics::{Connections, Contexts, Counters, Messages, Transfers};
 use crate::probe::{KernelCounters, Probes, Waker};
 use crate::protocol::{Framing, Incomplete};
 use crate::resource;

@@ -35,7 +35,7 @@ pub use self::sampler::Sampler;
 pub use self::settings::{
     Batching, Endpoint, Limits, Otlp, Output, Protocol, Settings, parse_headers,
 };
-use crate::metrics::Spans;
+use crate::counters::Spans;
 use crate::semconv;
 use crate::span::Span;
 

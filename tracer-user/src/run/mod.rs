@@ -19,9 +19,9 @@ use sd_notify::NotifyState;
 use tokio::runtime::Runtime;
 
 use crate::config::Config;
+use crate::counters::Counters;
 use crate::export::{self, Exporter};
 use crate::messages;
-use crate::metrics::Counters;
 use crate::pipeline::{Pipeline, Stopper};
 use crate::probe::{self, Probes};
 use crate::target::{self, Held, Process, Selection, Targets};

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::config::Stats;
-use crate::metrics::Counters;
+use crate::counters::Counters;
 
 /// Where the counters will go, open since the start: an unwritable path shows before anything is
 /// attached, and the old content stays until there is new.
