@@ -13,6 +13,7 @@ mod commandline;
 mod common;
 mod exact;
 mod export;
+mod frameworks;
 mod rpc;
 mod shapes;
 mod traffic;
@@ -36,6 +37,7 @@ fn main() {
         export::tests(),
         collector::tests(),
         rpc::tests(),
+        frameworks::tests(),
         commandline::tests(),
     ]
     .concat();

@@ -12,6 +12,7 @@
 pub mod agent;
 pub mod bench;
 pub mod check;
+pub mod frameworks;
 pub mod load;
 pub mod message;
 pub mod otlp_json;

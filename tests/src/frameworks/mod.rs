@@ -1,0 +1,34 @@
+//! Programs of the frameworks that the tracer is made for, in `fixtures/go-frameworks`.
+//!
+//! What they can be asked stands in `fixtures/go-frameworks/work/work.go`.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::servers::{Server, built, fixture};
+
+mod gateway;
+
+pub use gateway::{Gateway, Pair};
+
+/// A program of the fixtures: `hertz`, `kitex`, `gozero`, `kratos`, `nethttp`; all are compiled if need be.
+#[track_caller]
+pub fn program(name: &str) -> PathBuf {
+    built("go-frameworks", |dir| {
+        let mut command = Command::new("go");
+        command
+            .args(["build", "-o"])
+            .arg(format!("{}/", dir.display()))
+            .arg("./...")
+            .env("GOFLAGS", "-buildvcs=false -mod=readonly")
+            .current_dir(fixture("go-frameworks"));
+        command
+    })
+    .join(name)
+}
+
+/// Starts a program of the fixtures that serves, on a port of its own.
+#[track_caller]
+pub fn serve(name: &str, arguments: &[&str]) -> Server {
+    Server::announced(Command::new(program(name)).args(arguments))
+}
