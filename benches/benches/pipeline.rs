@@ -3,7 +3,7 @@
 //! The records are those of 64 keep-alive connections of a server, one read and one write per
 //! exchange, interleaved as an event loop would; and of one HTTP/2 connection with as many gRPC calls
 //! open at once. Goal: 500,000 exchanges per second, encoding included; nothing listens at the
-//! endpoint, so the encoded batches only pile up. Times are CPU time.
+//! endpoint, so the encoded batches only pile up. With metrics asked for, they are counted besides. Times are CPU time.
 
 use std::hint::black_box;
 use std::net::TcpListener;
@@ -13,8 +13,10 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tracer::event::{self, ConnectionId};
 use tracer::export::{Endpoint, Exporter, Otlp, Protocol, Settings};
+use tracer::metrics::{Exemplars, Recorder};
 use tracer::protocol::Framing;
 use tracer::resource::{self, SharedResource};
+use tracer::semconv;
 use tracer::span::{Host, Program, Span, Tracker};
 
 const CONNECTIONS: u64 = 64;
@@ -265,7 +267,7 @@ fn pipeline(criterion: &mut Criterion) {
     let exporter = || {
         let mut settings = Settings {
             otlp: Some(Otlp::new(
-                Endpoint::Traces(endpoint.clone()),
+                Endpoint::OfSignal(endpoint.clone()),
                 Protocol::HttpProtobuf,
             )),
             ..Settings::default()
@@ -297,7 +299,24 @@ fn pipeline(criterion: &mut Criterion) {
                     .map(|_| {
                         let mut exporter = exporter();
                         let start = cpu_time();
-                        run(&records, &own, |span| exporter.span(&span));
+                        run(&records, &own, |span| _ = exporter.span(&span));
+                        cpu_time() - start
+                    })
+                    .sum()
+            });
+        });
+        group.bench_function(format!("{name} to OTLP and metrics"), |bencher| {
+            bencher.iter_custom(|count| {
+                (0..count)
+                    .map(|_| {
+                        let mut exporter = exporter();
+                        let mut recorder =
+                            Recorder::new(semconv::Options::default(), Exemplars::default());
+                        let start = cpu_time();
+                        run(&records, &own, |span| {
+                            let kept = exporter.span(&span);
+                            recorder.record(&span, kept);
+                        });
                         cpu_time() - start
                     })
                     .sum()

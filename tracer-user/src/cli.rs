@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::export::metrics::DEFAULT_PAGE;
 use clap::error::{ContextKind, ContextValue};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
@@ -83,6 +84,11 @@ pub struct Cli {
     /// How to speak to it [env: OTEL_EXPORTER_OTLP_PROTOCOL; default: http/protobuf]
     #[arg(long, value_name = "PROTOCOL", help_heading = WHERE)]
     pub otlp_protocol: Option<OtlpProtocol>,
+
+    /// Serve metrics there as a page for Prometheus; without a host on loopback only [env:
+    /// OTEL_EXPORTER_PROMETHEUS_HOST and OTEL_EXPORTER_PROMETHEUS_PORT; default: not at all]
+    #[arg(long, value_name = "[HOST:]PORT", value_parser = listen_address, help_heading = WHERE)]
+    pub metrics_listen: Option<(String, u16)>,
 
     /// Standard output [default: pretty without an endpoint, none with one]
     #[arg(short, long, value_name = "FORMAT", help_heading = WHERE)]
@@ -206,6 +212,22 @@ pub fn header_name(text: &str) -> Result<String, String> {
     Ok(name.to_ascii_lowercase())
 }
 
+/// Host and port. No host is loopback, no port the one that Prometheus exporters of OpenTelemetry have.
+fn listen_address(text: &str) -> Result<(String, u16), String> {
+    let (own, default) = DEFAULT_PAGE;
+    let port = |digits: &str| digits.parse().map_err(|_| "no port ends it".to_owned());
+    let (host, port) = match text.rsplit_once(':') {
+        None if text.bytes().all(|byte| byte.is_ascii_digit()) => (own, port(text)?),
+        None => (text, default),
+        // An IPv6 address as it is.
+        Some((host, _)) if host.contains(':') && !host.ends_with(']') => (text, default),
+        Some((host, digits)) => (host, port(digits)?),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let host = if host.is_empty() { own } else { host };
+    Ok((host.to_owned(), port))
+}
+
 /// A clap error that is the user's mistake, as one line without its prefix.
 pub fn usage_line(error: &clap::Error) -> String {
     let text = error.to_string();
@@ -290,6 +312,23 @@ mod tests {
             let cli = parse(&format!("tracer --all --duration {text}")).unwrap();
             assert_eq!(cli.duration, Some(Duration::from_millis(ms)));
         }
+    }
+
+    #[test]
+    fn a_page_listens_on_loopback_unless_told_otherwise() {
+        for (text, host, port) in [
+            ("9464", "127.0.0.1", 9464),
+            (":0", "127.0.0.1", 0),
+            ("0.0.0.0:80", "0.0.0.0", 80),
+            ("[::1]:80", "::1", 80),
+            ("::", "::", 9464),
+            ("metrics.example", "metrics.example", 9464),
+        ] {
+            let cli = parse(&format!("tracer --all --metrics-listen {text}")).unwrap();
+            assert_eq!(cli.metrics_listen, Some((host.to_owned(), port)), "{text}");
+        }
+        assert!(parse("tracer --all --metrics-listen 70000").is_err());
+        assert!(parse("tracer --all --metrics-listen h:x").is_err());
     }
 
     #[test]

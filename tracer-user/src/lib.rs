@@ -14,6 +14,7 @@
 //! * [`protocol`] finds the messages in the bytes of a connection. Pure: no clock, no I/O, no pid.
 //! * [`context`] reads the propagated trace context, one file per format.
 //! * [`span`] pairs request and response, stamps the stages, names the parent.
+//! * [`metrics`] counts every exchange, where somebody reads it.
 //! * [`semconv`] knows every attribute name, span name and status rule.
 //! * [`export`] encodes and delivers; nothing else knows `opentelemetry`.
 //! * [`pipeline`] alone knows all stations and runs them on one thread.
@@ -31,6 +32,7 @@ pub mod doctor;
 pub mod event;
 pub mod export;
 pub mod messages;
+pub mod metrics;
 pub mod pipeline;
 pub mod probe;
 pub mod protocol;

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 use crate::counters::{Connections, Contexts, Counters, Messages, Transfers};
 use crate::event::{self, ConnectionId, Event, ProcessChange};
 use crate::export::Exporter;
+use crate::export::metrics::Readers;
+use crate::metrics::{Recorder, Snapshot, Unmeasured};
 use crate::probe::{KernelCounters, Probes, Waker};
 use crate::protocol::{Framing, Incomplete};
 use crate::resource;
@@ -71,9 +73,18 @@ pub struct Pipeline {
     alone: Option<Instant>,
 }
 
+/// Metrics of the traced processes, where somebody reads them.
+pub struct Metering {
+    /// Counts.
+    pub recorder: Recorder,
+    /// Read it.
+    pub readers: Readers,
+}
+
 /// What the tracker hands on.
 struct Outlet {
     exporter: Exporter,
+    metering: Option<Metering>,
     resource: resource::Options,
     /// To be told to the kernel.
     ignored: Vec<ConnectionId>,
@@ -83,7 +94,10 @@ struct Outlet {
 
 impl Host for Outlet {
     fn span(&mut self, span: Span) {
-        self.exporter.span(&span);
+        let kept = self.exporter.span(&span);
+        if let Some(metering) = &mut self.metering {
+            metering.recorder.record(&span, kept);
+        }
     }
 
     fn ignore(&mut self, connection: ConnectionId) {
@@ -108,6 +122,7 @@ impl Pipeline {
         probes: Probes,
         targets: Targets,
         exporter: Exporter,
+        metering: Option<Metering>,
         resource: resource::Options,
     ) -> Pipeline {
         let stopper = Stopper {
@@ -122,6 +137,7 @@ impl Pipeline {
             tracker,
             outlet: Outlet {
                 exporter,
+                metering,
                 resource,
                 ignored: Vec::new(),
                 framed: Vec::new(),
@@ -150,12 +166,16 @@ impl Pipeline {
                 self.tracker.tick(boot_now(), &mut self.outlet);
             }
             self.outlet.exporter.tick(now);
+            self.answer_readers();
             if due.warning(now) {
                 self.warn_of_losses();
             }
             if due.sweep(now) {
                 self.tracker.sweep(&mut self.outlet);
                 self.targets.sweep();
+                if let Some(metering) = &mut self.outlet.metering {
+                    metering.recorder.sweep(unix_now());
+                }
             }
             let longest = match self.alone {
                 Some(_) => LAST_WORDS,
@@ -209,6 +229,30 @@ impl Pipeline {
         count
     }
 
+    /// Gives a snapshot to who asked for one.
+    fn answer_readers(&mut self) {
+        if let Some(mut metering) = self.outlet.metering.take() {
+            let recorder = &mut metering.recorder;
+            metering.readers.answer(|| self.snapshot(recorder));
+            self.outlet.metering = Some(metering);
+        }
+    }
+
+    fn snapshot(&self, recorder: &mut Recorder) -> Snapshot {
+        let kernel = self.probes.counters();
+        let unmeasured = recorder.unmeasured();
+        let counters = Counters {
+            spans: self.outlet.exporter.counts(),
+            ..counters(
+                &kernel,
+                &self.tracker.counts(),
+                self.bad_records,
+                unmeasured,
+            )
+        };
+        recorder.snapshot(unix_now(), counters, |each| self.tracker.each_open(each))
+    }
+
     fn warn_of_losses(&mut self) {
         let now = self.probes.counters();
         let lost = now.transfers_ring_full - self.warned.transfers_ring_full;
@@ -236,14 +280,29 @@ impl Pipeline {
             }
         }
         self.tracker.stop(&mut self.outlet);
+        let mut unmeasured = Unmeasured::default();
+        let mut reader = None;
+        if let Some(mut metering) = self.outlet.metering.take() {
+            let last = self.snapshot(&mut metering.recorder);
+            unmeasured = metering.recorder.unmeasured();
+            reader = metering.readers.finish(last, Instant::now() + FINISH);
+        }
         let kernel = self.probes.counters();
         let tracker = self.tracker.counts();
         let spans = self.outlet.exporter.finish(FINISH);
+        if let Some(reader) = reader {
+            // A panic there has ended the process already.
+            _ = reader.join();
+        }
         Counters {
             spans,
-            ..counters(&kernel, &tracker, self.bad_records)
+            ..counters(&kernel, &tracker, self.bad_records, unmeasured)
         }
     }
+}
+
+fn unix_now() -> u64 {
+    boot_now().saturating_add_signed(boot_to_unix())
 }
 
 /// Tells the targets of a process event. A process that is to be traced from now on is returned.
@@ -266,7 +325,12 @@ fn joins(event: &Event<'_>, targets: &mut Targets) -> Option<u32> {
 }
 
 /// All but the spans.
-fn counters(kernel: &KernelCounters, tracker: &TrackerCounts, bad_records: u64) -> Counters {
+fn counters(
+    kernel: &KernelCounters,
+    tracker: &TrackerCounts,
+    bad_records: u64,
+    unmeasured: Unmeasured,
+) -> Counters {
     let messages = &tracker.messages;
     let limits = &tracker.limits;
     Counters {
@@ -306,6 +370,8 @@ fn counters(kernel: &KernelCounters, tracker: &TrackerCounts, bad_records: u64) 
             ("exchanges", limits.exchanges),
             ("held_spans", limits.held),
             ("processes", limits.processes),
+            ("metric_series", unmeasured.overflowed),
+            ("metric_services", unmeasured.services),
         ]),
         ..Counters::default()
     }

@@ -3,6 +3,7 @@
 //! A flag beats the variable. A bad flag is wrong usage and ends the run before it begins; a bad
 //! variable is a warning and counts as unset. Nothing is read from the system here: tests give both.
 
+mod metrics;
 mod otlp;
 mod variables;
 
@@ -32,6 +33,8 @@ pub struct Config {
     pub probe: probe::Options,
     /// Where spans go and what they say.
     pub export: export::Settings,
+    /// Who reads metrics.
+    pub metrics: export::metrics::Metrics,
     /// What all processes are called.
     pub resource: resource::Options,
     /// The run ends after this; none = when the user says so.
@@ -69,6 +72,7 @@ impl Config {
             limits: limits(&mut variables),
             batching: batching(&mut variables),
         };
+        let metrics = metrics::readers(&cli, &mut variables);
         let resource = resource::Options {
             service_name: cli
                 .service_name
@@ -114,6 +118,7 @@ impl Config {
             follow,
             probe,
             export,
+            metrics,
             resource,
             duration: cli.duration,
             stats,

@@ -1,6 +1,6 @@
 //! Where spans go: the OTLP endpoint and standard output, from flags and variables.
 //!
-//! `OTEL_EXPORTER_OTLP_TRACES_*` goes before `OTEL_EXPORTER_OTLP_*`; a variable that is bad counts
+//! A signal's own variable (`OTEL_EXPORTER_OTLP_TRACES_*`) goes before `OTEL_EXPORTER_OTLP_*`; a variable that is bad counts
 //! as unset, so that the other may still hold.
 
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Variables;
 use crate::cli::{Cli, Output as OutputFlag};
-use crate::export::{self, Endpoint, Otlp, Output, Protocol};
+use crate::export::{self, Endpoint, Otlp, Output, Protocol, Signal};
 
 /// The endpoint, if any, and what standard output carries.
 ///
@@ -21,13 +21,15 @@ pub fn destinations(
 ) -> Result<(Option<Otlp>, Output), String> {
     let chosen = exporters(variables);
     let protocol = protocol(cli, variables);
+    let signal = Signal::Traces;
     let endpoint = match &cli.otlp_endpoint {
         Some(url) => {
             let endpoint = Endpoint::Flag(url.clone());
             Some(checked(endpoint, protocol).map_err(|bad| format!("--otlp-endpoint: {bad}"))?)
         }
         None if chosen.is_some_and(|chosen| !chosen.otlp) => None,
-        None => from_variables(protocol, variables)
+        None => of_signal(signal, protocol, variables)
+            .or_else(|| of_all(protocol, variables))
             .or_else(|| chosen.map(|_| default_endpoint(protocol))),
     };
     if endpoint.is_none() && cli.otlp_protocol.is_some() {
@@ -42,7 +44,7 @@ pub fn destinations(
         (None, None) if endpoint.is_some() => Output::None,
         (None, None) => Output::Pretty,
     };
-    let otlp = endpoint.map(|endpoint| otlp(endpoint, protocol, variables));
+    let otlp = endpoint.map(|endpoint| otlp(signal, endpoint, protocol, variables));
     Ok((otlp, output))
 }
 
@@ -75,21 +77,38 @@ fn exporters(variables: &mut Variables) -> Option<Exporters> {
 }
 
 fn protocol(cli: &Cli, variables: &mut Variables) -> Protocol {
-    let flag = cli.otlp_protocol.map(|flag| match flag {
-        crate::cli::OtlpProtocol::Grpc => Protocol::Grpc,
-        crate::cli::OtlpProtocol::HttpProtobuf => Protocol::HttpProtobuf,
-        crate::cli::OtlpProtocol::HttpJson => Protocol::HttpJson,
-    });
-    flag.or_else(|| either("PROTOCOL", |name| variables.parsed(name, str::parse)))
+    let read = |name: &str| variables.parsed(name, str::parse);
+    flag_protocol(cli)
+        .or_else(|| either(Signal::Traces, "PROTOCOL", read))
         .unwrap_or_default()
 }
 
-fn from_variables(protocol: Protocol, variables: &mut Variables) -> Option<Endpoint> {
-    let mut read = |name, endpoint: fn(String) -> Endpoint| {
-        variables.parsed(name, |url| checked(endpoint(url.to_owned()), protocol))
-    };
-    read("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", Endpoint::Traces)
-        .or_else(|| read("OTEL_EXPORTER_OTLP_ENDPOINT", Endpoint::Base))
+/// `--otlp-protocol`
+pub fn flag_protocol(cli: &Cli) -> Option<Protocol> {
+    cli.otlp_protocol.map(|flag| match flag {
+        crate::cli::OtlpProtocol::Grpc => Protocol::Grpc,
+        crate::cli::OtlpProtocol::HttpProtobuf => Protocol::HttpProtobuf,
+        crate::cli::OtlpProtocol::HttpJson => Protocol::HttpJson,
+    })
+}
+
+/// The endpoint's variable for that signal.
+pub fn of_signal(
+    signal: Signal,
+    protocol: Protocol,
+    variables: &mut Variables,
+) -> Option<Endpoint> {
+    let name = variable(signal, "ENDPOINT");
+    let endpoint = |url: &str| Endpoint::OfSignal(url.to_owned());
+    variables.parsed(&name, |url| checked(endpoint(url), protocol))
+}
+
+/// The one for all signals.
+pub fn of_all(protocol: Protocol, variables: &mut Variables) -> Option<Endpoint> {
+    let endpoint = |url: &str| Endpoint::Base(url.to_owned());
+    variables.parsed("OTEL_EXPORTER_OTLP_ENDPOINT", |url| {
+        checked(endpoint(url), protocol)
+    })
 }
 
 fn checked(endpoint: Endpoint, protocol: Protocol) -> Result<Endpoint, String> {
@@ -101,7 +120,7 @@ fn checked(endpoint: Endpoint, protocol: Protocol) -> Result<Endpoint, String> {
 }
 
 /// Where a collector of this host listens, for who asked for `otlp` without saying where.
-fn default_endpoint(protocol: Protocol) -> Endpoint {
+pub fn default_endpoint(protocol: Protocol) -> Endpoint {
     let port = if protocol == Protocol::Grpc {
         4317
     } else {
@@ -110,9 +129,16 @@ fn default_endpoint(protocol: Protocol) -> Endpoint {
     Endpoint::Base(format!("http://localhost:{port}"))
 }
 
-fn otlp(endpoint: Endpoint, protocol: Protocol, variables: &mut Variables) -> Otlp {
+/// All there is to know of an endpoint.
+pub fn otlp(
+    signal: Signal,
+    endpoint: Endpoint,
+    protocol: Protocol,
+    variables: &mut Variables,
+) -> Otlp {
     let mut otlp = Otlp::new(endpoint, protocol);
-    if let Some(text) = either("HEADERS", |name| variables.text(name)) {
+    otlp.signal = signal;
+    if let Some(text) = either(signal, "HEADERS", |name| variables.text(name)) {
         let (headers, bad) = export::parse_headers(&text);
         otlp.headers = headers;
         if !bad.is_empty() {
@@ -123,7 +149,7 @@ fn otlp(endpoint: Endpoint, protocol: Protocol, variables: &mut Variables) -> Ot
             ));
         }
     }
-    if let Some(timeout) = either("TIMEOUT", |name| variables.timeout(name)) {
+    if let Some(timeout) = either(signal, "TIMEOUT", |name| variables.timeout(name)) {
         otlp.timeout = timeout.max(Duration::from_millis(1));
     }
     let gzip = |text: &str| match text {
@@ -131,19 +157,25 @@ fn otlp(endpoint: Endpoint, protocol: Protocol, variables: &mut Variables) -> Ot
         "none" => Ok(false),
         _ => Err(format!("'{text}' is neither gzip nor none")),
     };
-    otlp.gzip = either("COMPRESSION", |name| variables.parsed(name, gzip)).unwrap_or(false);
-    let file = |what| either(what, |name| variables.text(name)).map(PathBuf::from);
+    otlp.gzip = either(signal, "COMPRESSION", |name| variables.parsed(name, gzip)).unwrap_or(false);
+    let file = |what| either(signal, what, |name| variables.text(name)).map(PathBuf::from);
     otlp.certificate = file("CERTIFICATE");
     otlp.client_key = file("CLIENT_KEY");
     otlp.client_certificate = file("CLIENT_CERTIFICATE");
-    otlp.insecure = either("INSECURE", |name| variables.switch(name)).unwrap_or(false);
+    otlp.insecure = either(signal, "INSECURE", |name| variables.switch(name)).unwrap_or(false);
     otlp
 }
 
-/// A setting's variable for traces, else the one for all signals.
-fn either<T>(what: &str, mut read: impl FnMut(&str) -> Option<T>) -> Option<T> {
-    read(&format!("OTEL_EXPORTER_OTLP_TRACES_{what}"))
-        .or_else(|| read(&format!("OTEL_EXPORTER_OTLP_{what}")))
+/// A setting's variable for the signal, else the one for all signals.
+pub fn either<T>(signal: Signal, what: &str, mut read: impl FnMut(&str) -> Option<T>) -> Option<T> {
+    read(&variable(signal, what)).or_else(|| read(&format!("OTEL_EXPORTER_OTLP_{what}")))
+}
+
+fn variable(signal: Signal, what: &str) -> String {
+    match signal {
+        Signal::Traces => format!("OTEL_EXPORTER_OTLP_TRACES_{what}"),
+        Signal::Metrics => format!("OTEL_EXPORTER_OTLP_METRICS_{what}"),
+    }
 }
 
 fn output_of(flag: OutputFlag) -> Output {
@@ -207,7 +239,7 @@ mod tests {
         );
         assert_eq!(
             endpoint("", both),
-            Endpoint::Traces("http://traces/x".into())
+            Endpoint::OfSignal("http://traces/x".into())
         );
         assert_eq!(
             endpoint("", [(BASE, "http://base"), (TRACES, "")]),

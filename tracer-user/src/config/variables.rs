@@ -82,7 +82,10 @@ impl Variables {
 
     /// Notes something wrong.
     pub fn warn(&mut self, line: String) {
-        self.warnings.push(line);
+        // What holds for several signals is asked for several times.
+        if !self.warnings.contains(&line) {
+            self.warnings.push(line);
+        }
     }
 
     /// All that was found wrong, in the order it was asked for.

@@ -7,6 +7,8 @@
 //!                  └▶ console pretty ──────────────┴▶ a thread writes standard output
 //! ```
 //!
+//! Metrics are read beside that ([`metrics`]).
+//!
 //! The pipeline's thread encodes a span at once, into bytes that go to the endpoint as they are, and
 //! never waits for the network or the terminal. Behind it everything is bounded: what does not fit
 //! is left out and counted, so that `made = exported + unsampled + sum(dropped)` at the end.
@@ -15,6 +17,7 @@ mod batch;
 mod console;
 mod encode;
 mod json;
+pub mod metrics;
 mod otlp;
 mod overflow;
 mod sampler;
@@ -33,7 +36,7 @@ use self::console::Console;
 use self::overflow::Overflow;
 pub use self::sampler::Sampler;
 pub use self::settings::{
-    Batching, Endpoint, Limits, Otlp, Output, Protocol, Settings, parse_headers,
+    Batching, Endpoint, Limits, Otlp, Output, Protocol, Settings, Signal, parse_headers,
 };
 use crate::counters::Spans;
 use crate::semconv;
@@ -69,6 +72,19 @@ pub enum Error {
     /// No thread for standard output.
     #[error("can't start the thread for standard output: {0}")]
     Thread(std::io::Error),
+    /// No thread for metrics.
+    #[error("can't start the thread for metrics: {0}")]
+    MetricsThread(std::io::Error),
+    /// The page of metrics has no place.
+    #[error(
+        "metrics page: can't listen on {address}: {error}; give --metrics-listen another address"
+    )]
+    Listen {
+        /// Host and port.
+        address: String,
+        /// Why not.
+        error: std::io::Error,
+    },
 }
 
 /// Whether spans can be sent to such an endpoint, as far as its URL tells: who read it from a variable
@@ -164,12 +180,13 @@ impl Exporter {
         semconv::messages_wanted(self.options.level, self.limits.events)
     }
 
-    /// Takes a span: encodes it into its batch, prints it. Never waits.
-    pub fn span(&mut self, span: &Span) {
+    /// Takes a span: encodes it into its batch, prints it. Never waits. Returns whether the sampler
+    /// keeps it.
+    pub fn span(&mut self, span: &Span) -> bool {
         self.made += 1;
         if !self.sampler.keeps(span) {
             self.unsampled += 1;
-            return;
+            return false;
         }
         let deliver = self.otlp.as_mut().is_some_and(Delivery::has_room);
         let print_encoded = self.console.as_ref().is_some_and(Console::wants_encoded);
@@ -183,6 +200,7 @@ impl Exporter {
         if let Some(console) = &mut self.console {
             console.span(span, &self.scratch, &self.options);
         }
+        true
     }
 
     /// Closes batches that have waited long enough. To be called whenever spans

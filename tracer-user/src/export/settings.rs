@@ -29,10 +29,40 @@ pub struct Settings {
     pub batching: Batching,
 }
 
-/// An OTLP endpoint and how to speak to it. Each variable also has a form that begins with
-/// `OTEL_EXPORTER_OTLP_TRACES_` and goes before it.
+/// What is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Signal {
+    /// Spans.
+    #[default]
+    Traces,
+    /// Points of metrics.
+    Metrics,
+}
+
+impl Signal {
+    /// Where it goes over HTTP, below the base endpoint.
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Signal::Traces => "v1/traces",
+            Signal::Metrics => "v1/metrics",
+        }
+    }
+
+    /// What a request holds, for messages.
+    pub(super) fn items(self) -> &'static str {
+        match self {
+            Signal::Traces => "spans",
+            Signal::Metrics => "data points",
+        }
+    }
+}
+
+/// An OTLP endpoint and how to speak to it. Each variable also has a form for the signal, which begins
+/// with `OTEL_EXPORTER_OTLP_TRACES_` or `_METRICS_` and goes before it.
 #[derive(Clone, Debug)]
 pub struct Otlp {
+    /// What it is for.
+    pub signal: Signal,
     /// Its address.
     pub endpoint: Endpoint,
     /// `--otlp-protocol`, `OTEL_EXPORTER_OTLP_PROTOCOL`.
@@ -58,6 +88,7 @@ impl Otlp {
     /// The standard's defaults for everything else.
     pub fn new(endpoint: Endpoint, protocol: Protocol) -> Self {
         Otlp {
+            signal: Signal::Traces,
             endpoint,
             protocol,
             headers: Vec::new(),
@@ -74,14 +105,13 @@ impl Otlp {
 /// An endpoint's URL, and by where it stands what it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    /// `--otlp-endpoint`: as `Base`, but a URL that ends in `/v1/traces` already is used as it is.
-    /// So both what an endpoint's manual calls its address and what it calls its path for traces
-    /// can be pasted.
+    /// `--otlp-endpoint`: as `Base`, but `/v1/traces` at its end may be there already. So both what
+    /// an endpoint's manual calls its address and what it calls its path for traces can be pasted.
     Flag(String),
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT`: over HTTP, `v1/traces` is appended.
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`: over HTTP, the path of the signal is appended.
     Base(String),
-    /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`: over HTTP, used as it is.
-    Traces(String),
+    /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, or that of metrics: over HTTP, used as it is.
+    OfSignal(String),
 }
 
 /// How OTLP is spoken.

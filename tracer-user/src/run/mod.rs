@@ -20,9 +20,11 @@ use tokio::runtime::Runtime;
 
 use crate::config::Config;
 use crate::counters::Counters;
+use crate::export::metrics::Readers;
 use crate::export::{self, Exporter};
 use crate::messages;
-use crate::pipeline::{Pipeline, Stopper};
+use crate::metrics::Recorder;
+use crate::pipeline::{Metering, Pipeline, Stopper};
 use crate::probe::{self, Probes};
 use crate::target::{self, Held, Process, Selection, Targets};
 
@@ -151,7 +153,11 @@ fn start(config: Config, tell: &Sender<Happening>) -> Result<Started, Error> {
     targets.find()?;
     step("processes found");
     let runtime = runtime().map_err(Error::Thread)?;
+    let wording = config.export.wording.clone();
     let exporter = Exporter::start(config.export, runtime.handle())?;
+    let recorder = Recorder::new(wording, config.metrics.exemplars);
+    let readers = Readers::start(config.metrics, runtime.handle())?;
+    let metering = readers.map(|readers| Metering { recorder, readers });
     step("export started");
     let held = match &config.selection {
         Selection::Command(words) => Some(Held::start(words)?),
@@ -164,7 +170,7 @@ fn start(config: Config, tell: &Sender<Happening>) -> Result<Started, Error> {
 
     let plural = if count == 1 { "process" } else { "processes" };
     let ready = format!("ready: {count} {plural}, {}", probes.description());
-    let pipeline = Pipeline::new(probes, targets, exporter, config.resource);
+    let pipeline = Pipeline::new(probes, targets, exporter, metering, config.resource);
     let stopper = pipeline.stopper();
     let ended = tell.clone();
     let thread = std::thread::Builder::new().name("tracer-pipeline".to_owned());

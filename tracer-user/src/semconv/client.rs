@@ -3,24 +3,53 @@
 use super::text::{Short, of_url};
 use super::url::{Authority, Target, redacted};
 use super::{AttributeSink, Options, http, name, network};
+use crate::event::Addresses;
+use crate::protocol::http::Head;
 use crate::span::Span;
 
 /// `http` without a port means it (RFC 9110, section 4.2.1).
 const DEFAULT_PORT: u16 = 80;
 
 pub(super) fn attributes(span: &Span, options: &Options, sink: &mut impl AttributeSink) {
-    let peer = span.addresses.map(|addresses| addresses.remote);
-    let Some(head) = span.http_request() else {
-        return network::called(span, None, sink);
-    };
-    http::method(head, options, sink);
-    if head.target().is_empty() {
-        // HPACK's memory hides it: no URL rather than a wrong one.
-        return network::called(span, http::host(head), sink);
+    if let Some(head) = span.http_request() {
+        http::method(head, options, sink);
+        if !head.target().is_empty() {
+            url(head, span.addresses, sink);
+        }
     }
+    server(span.http_request(), span.addresses, sink);
+}
+
+/// The server that is asked.
+pub(super) fn server(
+    request: Option<&Head>,
+    addresses: Option<Addresses>,
+    sink: &mut impl AttributeSink,
+) {
+    // HPACK's memory may hide the target.
+    let Some(head) = request.filter(|head| !head.target().is_empty()) else {
+        return network::called(addresses, request.and_then(http::host), sink);
+    };
+    let target = Target::parse(head.method(), head.target());
+    let asked = target.authority.or_else(|| http::host(head));
+    let peer = addresses.map(|addresses| addresses.remote);
+    match (asked.and_then(Authority::parse), peer) {
+        (Some(authority), _) => {
+            sink.text("server.address", &[&of_url(authority.host)]);
+            // Through a proxy, the peer's port is not the server's.
+            let direct = peer.filter(|_| target.authority.is_none());
+            let port = authority.port.or(direct.map(|peer| peer.port()));
+            sink.int("server.port", port.unwrap_or(DEFAULT_PORT).into());
+        }
+        (None, _) => network::called(addresses, None, sink),
+    }
+}
+
+fn url(head: &Head, addresses: Option<Addresses>, sink: &mut impl AttributeSink) {
     let target = Target::parse(head.method(), head.target());
     let asked = target.authority.or_else(|| http::host(head));
     let asked = asked.and_then(Authority::parse);
+    let peer = addresses.map(|addresses| addresses.remote);
     let scheme = target.scheme.or_else(|| head.field(":scheme"));
     let scheme = of_url(scheme.unwrap_or(b"http"));
     // RFC 9112, section 3.3: how a target stands for a URL.
@@ -49,11 +78,6 @@ pub(super) fn attributes(span: &Span, options: &Options, sink: &mut impl Attribu
             query,
         ];
         sink.text(name::URL_FULL, &url);
-        sink.text("server.address", &[&of_url(authority.host)]);
-        // Through a proxy, the peer's port is not the server's.
-        let direct = peer.filter(|_| target.authority.is_none());
-        let port = authority.port.or(direct.map(|peer| peer.port()));
-        sink.int("server.port", port.unwrap_or(DEFAULT_PORT).into());
     } else if let Some(peer) = peer {
         let address = Short::address(peer.ip());
         let (open, close) = match peer.ip().to_canonical().is_ipv6() {
@@ -77,7 +101,5 @@ pub(super) fn attributes(span: &Span, options: &Options, sink: &mut impl Attribu
             query,
         ];
         sink.text(name::URL_FULL, &url);
-        sink.text("server.address", &[address.as_str()]);
-        sink.int("server.port", peer.port().into());
     }
 }

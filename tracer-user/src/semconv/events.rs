@@ -36,11 +36,19 @@ macro_rules! stage {
     };
 }
 
+/// Stages that a span may have.
+pub const STAGES: usize = 4;
+
 /// The span's stages, in the order they happen; they never overlap. Where an answer begins before
 /// the message it answers has ended, the stage of that message ends there, and nothing lies between.
 pub fn stages(span: &Span) -> impl Iterator<Item = Stage> {
+    stages_by_place(span).into_iter().flatten()
+}
+
+/// The same, each always at the same place for spans of a kind; none = not known.
+pub fn stages_by_place(span: &Span) -> [Option<Stage>; STAGES] {
     let i = &span.instants;
-    let stages = match span.kind {
+    match span.kind {
         Kind::Server => [
             stage!("queue", i.arrived, i.read_start),
             stage!("read", i.read_start, earlier(i.body_read, i.write_start)),
@@ -57,8 +65,7 @@ pub fn stages(span: &Span) -> impl Iterator<Item = Stage> {
             stage!("wait", i.write_finish, i.read_start),
             stage!("read", i.read_start, i.body_read),
         ],
-    };
-    stages.into_iter().flatten()
+    }
 }
 
 /// The end of a stage that the next one may cut short; 0 = not known.

@@ -233,7 +233,8 @@ fn with_name(code: u32, tell: impl FnOnce(&str)) {
     }
 }
 
-pub(super) fn attributes(span: &Span, options: &Options, sink: &mut impl AttributeSink) {
+/// What was called and how it went; a business status is for the caller to tell.
+pub(super) fn call<'a>(span: &'a Span, sink: &mut impl AttributeSink) -> Option<rpc::Business<'a>> {
     sink.text(name::RPC_SYSTEM, &["grpc"]);
     if let Some(method) = method(span) {
         sink.text(name::RPC_METHOD, &[&method]);
@@ -249,7 +250,20 @@ pub(super) fn attributes(span: &Span, options: &Options, sink: &mut impl Attribu
         Outcome::CutOff(reason) => sink.text(name::ERROR_TYPE, &[reason.as_str()]),
         Outcome::Unknown => {}
     }
-    if let Some(business) = business {
+    business
+}
+
+/// The host that a client's call asks for, else its peer.
+pub(super) fn called(span: &Span, sink: &mut impl AttributeSink) {
+    network::called(
+        span.addresses,
+        span.http_request().and_then(http::host),
+        sink,
+    );
+}
+
+pub(super) fn attributes(span: &Span, options: &Options, sink: &mut impl AttributeSink) {
+    if let Some(business) = call(span, sink) {
         business.tell(sink);
     }
     addresses(span, sink);
@@ -279,7 +293,7 @@ fn addresses(span: &Span, sink: &mut impl AttributeSink) {
                 sink.text("user_agent.original", &[&of_header(agent)]);
             }
         }
-        Kind::Client => network::called(span, span.http_request().and_then(http::host), sink),
+        Kind::Client => called(span, sink),
     }
     network::peer(span, sink);
 }

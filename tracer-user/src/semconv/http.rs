@@ -40,16 +40,26 @@ fn known_method<'a>(method: &'a [u8], options: &Options) -> Option<&'a str> {
 
 /// Nothing where HPACK's memory hides it.
 pub(super) fn method(head: &Head, options: &Options, sink: &mut impl AttributeSink) {
+    if known_or_other(head, options, sink) == Some(OTHER) {
+        sink.text(name::METHOD_ORIGINAL, &[&of_header(head.method())]);
+    }
+}
+
+/// Method that is none of the known ones.
+const OTHER: &str = "_OTHER";
+
+/// The method, as one of few; likewise.
+pub(super) fn known_or_other<'a>(
+    head: &'a Head,
+    options: &Options,
+    sink: &mut impl AttributeSink,
+) -> Option<&'a str> {
     if head.method().is_empty() {
-        return;
+        return None;
     }
-    match known_method(head.method(), options) {
-        Some(method) => sink.text(name::METHOD, &[method]),
-        None => {
-            sink.text(name::METHOD, &["_OTHER"]);
-            sink.text(name::METHOD_ORIGINAL, &[&of_header(head.method())]);
-        }
-    }
+    let method = known_method(head.method(), options).unwrap_or(OTHER);
+    sink.text(name::METHOD, &[method]);
+    Some(method)
 }
 
 /// The host that was asked for. HTTP/2's own field stands first (RFC 9113, section 8.3.1).
@@ -120,6 +130,25 @@ pub(super) fn failure(span: &Span) -> Option<Failure> {
 /// The attributes that do not depend on the kind.
 pub(super) fn common(span: &Span, options: &Options, sink: &mut impl AttributeSink) {
     network::peer(span, sink);
+    outcome(span, sink);
+    sizes(
+        span.request_sizes,
+        ["http.request.size", "http.request.body.size"],
+        sink,
+    );
+    sizes(
+        span.response_sizes,
+        ["http.response.size", "http.response.body.size"],
+        sink,
+    );
+    for header in &options.captured {
+        captured(&[span.http_request()], header, &header.http.request, sink);
+        captured(&[span.http_response()], header, &header.http.response, sink);
+    }
+}
+
+/// How it went, and in which version.
+pub(super) fn outcome(span: &Span, sink: &mut impl AttributeSink) {
     if let Some(head) = span.http_request().or(span.http_response()) {
         let version = match head.version() {
             Version::Http10 => "1.0",
@@ -150,20 +179,6 @@ pub(super) fn common(span: &Span, options: &Options, sink: &mut impl AttributeSi
             );
         }
         None => {}
-    }
-    sizes(
-        span.request_sizes,
-        ["http.request.size", "http.request.body.size"],
-        sink,
-    );
-    sizes(
-        span.response_sizes,
-        ["http.response.size", "http.response.body.size"],
-        sink,
-    );
-    for header in &options.captured {
-        captured(&[span.http_request()], header, &header.http.request, sink);
-        captured(&[span.http_response()], header, &header.http.response, sink);
     }
 }
 

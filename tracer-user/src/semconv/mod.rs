@@ -17,6 +17,7 @@ mod events;
 mod forwarded;
 mod grpc;
 mod http;
+pub mod metrics;
 mod network;
 mod rpc;
 mod server;
@@ -26,7 +27,7 @@ mod text;
 mod thrift;
 mod url;
 
-pub use events::{SpanEvent, Stage, events, messages_wanted, stages};
+pub use events::{STAGES, SpanEvent, Stage, events, messages_wanted, stages, stages_by_place};
 
 use std::borrow::Cow;
 

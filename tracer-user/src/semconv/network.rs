@@ -3,6 +3,7 @@
 use super::AttributeSink;
 use super::text::{Short, of_header, of_url};
 use super::url::Authority;
+use crate::event::Addresses;
 use crate::span::Span;
 
 /// The other end of the connection.
@@ -33,8 +34,12 @@ pub(super) fn served(span: &Span, asked: Option<&[u8]>, sink: &mut impl Attribut
 }
 
 /// A call's span: the host and port that it asks for, else the peer.
-pub(super) fn called(span: &Span, asked: Option<&[u8]>, sink: &mut impl AttributeSink) {
-    let peer = span.addresses.map(|addresses| addresses.remote);
+pub(super) fn called(
+    addresses: Option<Addresses>,
+    asked: Option<&[u8]>,
+    sink: &mut impl AttributeSink,
+) {
+    let peer = addresses.map(|addresses| addresses.remote);
     match (asked.and_then(Authority::parse), peer) {
         (Some(authority), _) => {
             sink.text("server.address", &[&of_url(authority.host)]);

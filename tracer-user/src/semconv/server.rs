@@ -22,24 +22,12 @@ pub(super) fn attributes(span: &Span, options: &Options, sink: &mut impl Attribu
         sink.text(name::URL_QUERY, &[&redacted(of_url(query))]);
     }
     let fields = Fields::of(head);
-    scheme(
-        fields.origin.scheme.or(target.scheme).or(fields.scheme),
-        sink,
-    );
+    fields.scheme(&target, sink);
     let asked = fields.origin.host.or(target.authority).or(fields.host);
     network::served(span, asked, sink);
     network::client(span, fields.origin.client, sink);
     if let Some(agent) = fields.user_agent {
         sink.text("user_agent.original", &[&of_header(agent)]);
-    }
-}
-
-/// The scheme that the client used; schemes are lower case (RFC 3986, section 3.1).
-fn scheme(scheme: Option<&[u8]>, sink: &mut impl AttributeSink) {
-    let scheme = of_url(scheme.unwrap_or(b"http"));
-    match scheme.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        true => sink.text("url.scheme", &[&scheme.to_ascii_lowercase()]),
-        false => sink.text("url.scheme", &[&scheme]),
     }
 }
 
@@ -84,5 +72,15 @@ impl<'a> Fields<'a> {
         fields.origin = fields.origin.or(older);
         fields.host = authority.or(fields.host);
         fields
+    }
+
+    /// The scheme that the client used; schemes are lower case (RFC 3986, section 3.1).
+    pub(super) fn scheme(&self, target: &Target<'_>, sink: &mut impl AttributeSink) {
+        let scheme = self.origin.scheme.or(target.scheme).or(self.scheme);
+        let scheme = of_url(scheme.unwrap_or(b"http"));
+        match scheme.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => sink.text("url.scheme", &[&scheme.to_ascii_lowercase()]),
+            false => sink.text("url.scheme", &[&scheme]),
+        }
     }
 }

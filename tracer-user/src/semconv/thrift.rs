@@ -167,7 +167,8 @@ fn error_type(why: Why<'_>, sink: &mut impl AttributeSink) {
     }
 }
 
-pub(super) fn attributes(span: &Span, options: &Options, sink: &mut impl AttributeSink) {
+/// What was called and how it went; a business status is for the caller to tell.
+pub(super) fn call<'a>(span: &'a Span, sink: &mut impl AttributeSink) -> Option<rpc::Business<'a>> {
     sink.text(name::RPC_SYSTEM, &[system(span)]);
     if let Some(method) = method(span) {
         sink.text(name::RPC_METHOD, &[&method]);
@@ -175,7 +176,11 @@ pub(super) fn attributes(span: &Span, options: &Options, sink: &mut impl Attribu
     if let Some(why) = Why::of(span) {
         error_type(why, sink);
     }
-    if let Some(business) = business(span) {
+    business(span)
+}
+
+pub(super) fn attributes(span: &Span, options: &Options, sink: &mut impl AttributeSink) {
+    if let Some(business) = call(span, sink) {
         business.tell(sink);
     }
     match span.kind {
@@ -183,7 +188,7 @@ pub(super) fn attributes(span: &Span, options: &Options, sink: &mut impl Attribu
             network::served(span, None, sink);
             rpc::client(span, None, sink);
         }
-        Kind::Client => network::called(span, None, sink),
+        Kind::Client => network::called(span.addresses, None, sink),
     }
     network::peer(span, sink);
     wire(span, sink);

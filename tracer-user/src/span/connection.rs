@@ -306,6 +306,11 @@ impl Table {
     }
 
     /// Every connection.
+    pub fn connections(&self) -> impl Iterator<Item = &Connection> {
+        self.connections.iter().map(|(_, connection)| connection)
+    }
+
+    /// Where every connection is.
     pub fn slots(&self) -> Vec<Slot> {
         self.connections.iter().map(|(slot, _)| slot).collect()
     }

@@ -180,6 +180,25 @@ impl Tracker {
         }
     }
 
+    /// Tells every request that is open and whose head is known.
+    pub fn each_open(
+        &self,
+        mut each: impl FnMut(&SharedResource, Kind, &protocol::Head, Option<event::Addresses>),
+    ) {
+        for connection in self.table.connections() {
+            for (_, exchange) in connection.open.newest_first(&self.exchanges) {
+                if let Some(head) = &exchange.request.head {
+                    each(
+                        &exchange.resource,
+                        exchange.kind,
+                        head,
+                        connection.ends.addresses,
+                    );
+                }
+            }
+        }
+    }
+
     /// What was counted so far.
     pub fn counts(&self) -> TrackerCounts {
         TrackerCounts {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::export::batch::Request;
 use crate::export::settings::Batching;
+use crate::export::settings::Signal;
 use crate::export::{Error, json};
 
 /// Something to be written.
@@ -132,7 +133,7 @@ fn write(output: &mut impl Write, piece: &Piece, line: &mut Vec<u8>) -> std::io:
         Piece::Lines { text, .. } => output.write_all(text)?,
         Piece::Json(request) => {
             line.clear();
-            json::append(&request.bytes, line).map_err(std::io::Error::other)?;
+            json::append(Signal::Traces, &request.bytes, line).map_err(std::io::Error::other)?;
             line.push(b'\n');
             output.write_all(line)?;
         }

@@ -11,7 +11,7 @@ use super::*;
 use crate::context::SpanId;
 use crate::export::batch::Batch;
 use crate::export::samples::rpc;
-use crate::export::{json, samples};
+use crate::export::{Signal, json, samples};
 use crate::protocol::http::{Head, Version};
 use crate::semconv::{CapturedHeader, Level, Options};
 
@@ -371,7 +371,7 @@ fn lengths_of_every_width() {
 fn json_is_strict() {
     let (bytes, decoded) = request(&[samples::server(), samples::client()]);
     let mut line = Vec::new();
-    json::append(&bytes, &mut line).unwrap();
+    json::append(Signal::Traces, &bytes, &mut line).unwrap();
     assert!(!line.contains(&b'\n'));
     let again: ExportTraceServiceRequest = serde_json::from_slice(&line).unwrap();
     assert_eq!(again, decoded);
@@ -438,7 +438,7 @@ proptest! {
     fn any_span_is_printed_on_one_line(span in samples::any()) {
         let (bytes, _) = request(&[span]);
         let mut line = Vec::new();
-        json::append(&bytes, &mut line).unwrap();
+        json::append(Signal::Traces, &bytes, &mut line).unwrap();
         prop_assert!(!line.contains(&b'\n'));
     }
 }

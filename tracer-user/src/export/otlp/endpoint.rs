@@ -3,17 +3,15 @@
 use reqwest::Url;
 
 use crate::export::Error;
-use crate::export::settings::{Endpoint, Otlp, Protocol};
-
-/// Path of traces over HTTP.
-const TRACES: &str = "v1/traces";
+use crate::export::settings::{Endpoint, Otlp, Protocol, Signal};
 
 /// Where requests go.
 ///
 /// # Errors
 /// If the endpoint's URL is none, or not one that the protocol can use.
 pub(in crate::export) fn url(settings: &Otlp) -> Result<Url, Error> {
-    let (Endpoint::Flag(text) | Endpoint::Base(text) | Endpoint::Traces(text)) = &settings.endpoint;
+    let (Endpoint::Flag(text) | Endpoint::Base(text) | Endpoint::OfSignal(text)) =
+        &settings.endpoint;
     let grpc = settings.protocol == Protocol::Grpc;
     let wrong = |reason: &str| Error::Endpoint {
         url: text.clone(),
@@ -30,18 +28,22 @@ pub(in crate::export) fn url(settings: &Otlp) -> Result<Url, Error> {
         return Err(wrong("it must begin with http:// or https://"));
     }
     if !grpc {
-        let append = match &settings.endpoint {
-            Endpoint::Traces(_) => false,
-            Endpoint::Base(_) => true,
-            Endpoint::Flag(_) => !url
-                .path()
-                .trim_end_matches('/')
-                .ends_with(&format!("/{TRACES}")),
+        let base = url.path().trim_end_matches('/');
+        let base = match &settings.endpoint {
+            Endpoint::OfSignal(_) => return Ok(url),
+            Endpoint::Base(_) => base,
+            Endpoint::Flag(_) => {
+                let traces = base.strip_suffix(Signal::Traces.path());
+                let ends = traces.and_then(|rest| rest.strip_suffix('/'));
+                match ends {
+                    // As it was typed, slash included.
+                    Some(_) if settings.signal == Signal::Traces => return Ok(url),
+                    ends => ends.unwrap_or(base),
+                }
+            }
         };
-        if append {
-            let path = format!("{}/{TRACES}", url.path().trim_end_matches('/'));
-            url.set_path(&path);
-        }
+        let path = format!("{base}/{}", settings.signal.path());
+        url.set_path(&path);
     }
     Ok(url)
 }
@@ -88,7 +90,7 @@ mod tests {
 
     #[test]
     fn traces_endpoint_is_used_as_it_is() {
-        let traces = |text: &str| resolved(Endpoint::Traces(text.into()), Protocol::HttpJson);
+        let traces = |text: &str| resolved(Endpoint::OfSignal(text.into()), Protocol::HttpJson);
         assert_eq!(traces("http://h:4318/x?y=z"), "http://h:4318/x?y=z");
         assert_eq!(traces("http://h:4318"), "http://h:4318/");
     }
@@ -103,6 +105,26 @@ mod tests {
             flag("https://h/otlp/v1/traces/"),
             "https://h/otlp/v1/traces/"
         );
+    }
+
+    #[test]
+    fn metrics_have_their_own_path() {
+        let of = |endpoint: Endpoint| {
+            let mut otlp = Otlp::new(endpoint, Protocol::HttpProtobuf);
+            otlp.signal = Signal::Metrics;
+            url(&otlp).unwrap().to_string()
+        };
+        for endpoint in ["http://h/otlp", "http://h/otlp/v1/traces/"] {
+            assert_eq!(
+                of(Endpoint::Flag(endpoint.into())),
+                "http://h/otlp/v1/metrics"
+            );
+        }
+        assert_eq!(
+            of(Endpoint::Base("http://h:4318/".into())),
+            "http://h:4318/v1/metrics"
+        );
+        assert_eq!(of(Endpoint::OfSignal("http://h/x".into())), "http://h/x");
     }
 
     #[test]

@@ -18,15 +18,22 @@ use super::endpoint;
 use super::http::accepted;
 use super::tls::Pem;
 use crate::export::Error;
-use crate::export::settings::Otlp;
+use crate::export::settings::{Otlp, Signal};
 
-const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+/// The method that takes requests.
+fn method(signal: Signal) -> PathAndQuery {
+    PathAndQuery::from_static(match signal {
+        Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+        Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+    })
+}
 
 pub(super) struct Grpc {
     client: tonic::client::Grpc<Channel>,
     address: String,
     metadata: MetadataMap,
     timeout: Duration,
+    signal: Signal,
 }
 
 impl Grpc {
@@ -73,6 +80,7 @@ impl Grpc {
             address,
             metadata,
             timeout: settings.timeout,
+            signal: settings.signal,
         })
     }
 
@@ -91,9 +99,7 @@ impl Grpc {
                 .ready()
                 .await
                 .map_err(|error| Status::unavailable(root(&error)))?;
-            client
-                .unary(request, PathAndQuery::from_static(EXPORT), Raw)
-                .await
+            client.unary(request, method(self.signal), Raw).await
         };
         let answer = match tokio::time::timeout(self.timeout, call).await {
             Ok(answer) => answer,
@@ -101,6 +107,7 @@ impl Grpc {
         };
         match answer {
             Ok(response) => {
+                // The same fields for every signal.
                 let answer = ExportTraceServiceResponse::decode(response.into_inner());
                 accepted(answer.unwrap_or_default().partial_success)
             }

@@ -16,7 +16,7 @@ use reqwest::{Certificate, Identity, Response, StatusCode, Url, redirect};
 use super::client::{Attempt, root};
 use super::endpoint;
 use super::tls::Pem;
-use crate::export::settings::{Otlp, Protocol};
+use crate::export::settings::{Otlp, Protocol, Signal};
 use crate::export::{Error, json};
 
 /// Most of an answer that is read: an endpoint says little, and what else speaks HTTP there must
@@ -32,6 +32,7 @@ pub(super) struct Http {
     address: String,
     json: bool,
     gzip: bool,
+    signal: Signal,
 }
 
 impl Http {
@@ -78,6 +79,7 @@ impl Http {
             url,
             json,
             gzip: settings.gzip,
+            signal: settings.signal,
         })
     }
 
@@ -87,7 +89,7 @@ impl Http {
 
     /// JSON and compression take milliseconds a request: too long for a thread that others share.
     pub(super) async fn prepare(&self, request: Bytes) -> Result<Bytes, String> {
-        let (json, gzip) = (self.json, self.gzip);
+        let (json, gzip, signal) = (self.json, self.gzip, self.signal);
         if !json && !gzip {
             return Ok(request);
         }
@@ -95,7 +97,7 @@ impl Http {
             let mut body = request;
             if json {
                 let mut text = Vec::with_capacity(body.len() * 3);
-                json::append(&body, &mut text)?;
+                json::append(signal, &body, &mut text)?;
                 body = text.into();
             }
             if gzip {
@@ -146,10 +148,11 @@ impl Http {
         }
     }
 
-    /// What a success says of spans not taken. An empty or strange body is a success still.
+    /// What a success says of what was not taken. An empty or strange body is a success still.
     fn answer(&self, body: &[u8]) -> Option<ExportTracePartialSuccess> {
         match self.json {
-            true => json_answer(&serde_json::from_slice(body).ok()?),
+            true => json_answer(self.signal, &serde_json::from_slice(body).ok()?),
+            // The same fields for every signal.
             false => {
                 ExportTraceServiceResponse::decode(body)
                     .ok()?
@@ -161,9 +164,13 @@ impl Http {
 
 /// The official types read `rejectedSpans` as a number only; OTLP/JSON writes 64-bit numbers as
 /// texts.
-fn json_answer(answer: &serde_json::Value) -> Option<ExportTracePartialSuccess> {
+fn json_answer(signal: Signal, answer: &serde_json::Value) -> Option<ExportTracePartialSuccess> {
     let partial = answer.get("partialSuccess")?;
-    let rejected = match partial.get("rejectedSpans") {
+    let rejected = match signal {
+        Signal::Traces => "rejectedSpans",
+        Signal::Metrics => "rejectedDataPoints",
+    };
+    let rejected = match partial.get(rejected) {
         Some(serde_json::Value::String(digits)) => digits.parse().ok(),
         Some(number) => number.as_i64(),
         None => None,

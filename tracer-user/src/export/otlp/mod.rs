@@ -67,6 +67,7 @@ pub(super) struct Otlp {
 struct Shared {
     client: Client,
     trouble: Trouble,
+    signal: settings::Signal,
     export_timeout: Duration,
     delivered: Arc<Delivered>,
     /// Taken in and not yet accounted for.
@@ -84,10 +85,11 @@ impl Otlp {
         // Timers and connections of the client belong to the runtime.
         let _inside = runtime.enter();
         let client = Client::new(settings)?;
-        let trouble = Trouble::new(client.address().to_owned());
+        let trouble = Trouble::new(client.address().to_owned(), settings.signal);
         let shared = Arc::new(Shared {
             client,
             trouble,
+            signal: settings.signal,
             export_timeout: batching.export_timeout,
             delivered: Arc::default(),
             waiting_spans: AtomicUsize::new(0),
@@ -131,9 +133,9 @@ impl Otlp {
         let _ = self.end.send(Instant::now() + timeout);
         // The task holds the other end as long as it may still count.
         if self.ended.recv_timeout(PATIENCE.min(timeout)) == Err(RecvTimeoutError::Timeout) {
-            let spans = self.shared.waiting_spans.load(Ordering::Relaxed);
-            let address = self.shared.client.address();
-            log::warn!("{spans} spans still wait for {address}; {timeout:.0?} at most");
+            let count = self.shared.waiting_spans.load(Ordering::Relaxed);
+            let (items, address) = (self.shared.signal.items(), self.shared.client.address());
+            log::warn!("{count} {items} still wait for {address}; {timeout:.0?} at most");
             let _ = self.ended.recv();
         }
         Arc::clone(&self.shared.delivered)

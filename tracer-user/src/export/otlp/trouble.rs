@@ -4,12 +4,15 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::export::settings::Signal;
+
 /// Least time between two lines on the same kind of trouble.
 const INTERVAL: Duration = Duration::from_secs(30);
 
 /// Watches one endpoint.
 pub(super) struct Trouble {
     address: String,
+    signal: Signal,
     state: Mutex<State>,
 }
 
@@ -24,9 +27,10 @@ struct State {
 }
 
 impl Trouble {
-    pub(super) fn new(address: String) -> Self {
+    pub(super) fn new(address: String, signal: Signal) -> Self {
         Trouble {
             address,
+            signal,
             state: Mutex::default(),
         }
     }
@@ -35,8 +39,9 @@ impl Trouble {
     pub(super) fn unreachable(&self, why: &str) {
         if self.state().unreachable_line(Instant::now()) {
             log::warn!(
-                "OTLP endpoint {}: {why}; retrying, spans wait",
-                self.address
+                "OTLP endpoint {}: {why}; retrying, {} wait",
+                self.address,
+                self.signal.items()
             );
         }
     }
@@ -44,17 +49,22 @@ impl Trouble {
     /// A request was delivered.
     pub(super) fn over(&self) {
         if self.state().unreachable.take().is_some() {
-            log::warn!("OTLP endpoint {} takes spans again", self.address);
+            log::warn!(
+                "OTLP endpoint {} takes {} again",
+                self.address,
+                self.signal.items()
+            );
         }
     }
 
     /// Spans were refused.
     pub(super) fn rejected(&self, spans: u64, why: &str) {
         let line = self.state().rejected_line(spans, Instant::now());
-        if let Some(spans) = line {
+        if let Some(count) = line {
             log::warn!(
-                "OTLP endpoint {} rejected {spans} spans: {why}",
-                self.address
+                "OTLP endpoint {} rejected {count} {}: {why}",
+                self.address,
+                self.signal.items()
             );
         }
     }
