@@ -2,7 +2,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
-use tracer::context;
+use tracer::context::{self, Formats};
 use tracer::protocol::http1::Http1;
 use tracer::protocol::{Event, Input, Protocol, Side};
 
@@ -85,16 +85,31 @@ fn heads(c: &mut Criterion) {
 }
 
 fn contexts(c: &mut Criterion) {
-    let mut out = Vec::new();
-    Http1::new(false).push(Side::Request, Input::Bytes(LONG), &mut out);
-    let head = out.iter().find_map(|event| match event {
-        Event::RequestHead(_, head) => Some(head),
-        _ => None,
-    });
-    let head = head.expect("a whole head");
-    c.bench_function("context", |b| {
-        b.iter(|| context::extract(black_box(head)).context.is_some());
-    });
+    let head = |bytes: &[u8]| {
+        let mut out = Vec::new();
+        Http1::new(false).push(Side::Request, Input::Bytes(bytes), &mut out);
+        let head = out.into_iter().find_map(|event| match event {
+            Event::RequestHead(_, head) => Some(head),
+            _ => None,
+        });
+        head.expect("a whole head")
+    };
+    let formats = Formats::default();
+    let b3 = b"GET / HTTP/1.1\r\nHost: a\r\nAccept: */*\r\nX-B3-TraceId: 463ac35c9f6413ad48485a3953bb6124\r\n\
+        X-B3-SpanId: a2fb4a1d1a96d312\r\nX-B3-ParentSpanId: 0020000000000001\r\nX-B3-Sampled: 1\r\n\r\n";
+    for (name, head) in [
+        ("context", head(LONG)),
+        ("context, none", head(SHORT)),
+        ("context, b3multi", head(b3)),
+    ] {
+        c.bench_function(name, |b| {
+            b.iter(|| {
+                context::extract(black_box(&head), &formats)
+                    .context
+                    .is_some()
+            });
+        });
+    }
 }
 
 criterion_group!(benches, exchanges, heads, contexts);

@@ -20,7 +20,8 @@ pub fn write_all(folder: &Path) -> std::io::Result<()> {
         write(folder, target, scripts)?;
     }
     write(folder, "hpack", hpack())?;
-    write(folder, "event", event())
+    write(folder, "event", event())?;
+    write(folder, "context", context())
 }
 
 fn write(folder: &Path, target: &str, seeds: Vec<Vec<u8>>) -> std::io::Result<()> {
@@ -285,6 +286,48 @@ fn event() -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> = (0..8).map(record).collect();
     seeds.extend((0..8).map(|kind| [vec![kind], vec![0; 300]].concat()));
     seeds
+}
+
+/// Of each format one, by the names' places in the target.
+fn context() -> Vec<Vec<u8>> {
+    let (trace, span) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+    let one =
+        |name: u8, value: &str| [&[name, 0, value.len() as u8][..], value.as_bytes()].concat();
+    let w3c = one(0, &format!("00-{trace}-{span}-01"));
+    let b3 = one(2, &format!("{trace}-{span}-1-{span}"));
+    vec![
+        [&w3c[..], &one(1, "a=1,b@c=2")].concat(),
+        [w3c, b3].concat(),
+        [
+            one(3, trace),
+            one(4, span),
+            one(5, span),
+            one(6, "1"),
+            one(7, "1"),
+        ]
+        .concat(),
+        [one(8, "4bf9%3Af067:0:1"), one(9, "x")].concat(),
+        [one(10, "4bf9"), one(11, span), one(12, "true")].concat(),
+        [one(13, &trace[16..]), one(14, "0.1.2")].concat(),
+        one(15, "4bf9:f067:0:1:s-1"),
+        one(
+            16,
+            "Self=1-5759e988-bd862e3fe1be46a994272793;Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=?",
+        ),
+        [
+            one(17, "1234567890123456789"),
+            one(18, "987654321"),
+            one(19, "-1"),
+            one(20, "_dd.p.dm=-1,_dd.p.tid=640cfd8d00000000"),
+        ]
+        .concat(),
+        one(21, "1-dHJhY2U=-c2VnbWVudA==-3-YQ==-YQ==-YQ==-YQ=="),
+        one(22, "AABL+S81d7NNpqPOkp0ADkc2ATTwZ6oLqQK3AgE="),
+        one(
+            23,
+            "S/kvNXezTaajzpKdDg5HNgDwZ6oLqQK3AAAAAAAAAAABAAAAAQAAAAFhAAAAAWI=",
+        ),
+    ]
 }
 
 /// Writes a script, as `src/script.rs` reads it.

@@ -86,6 +86,10 @@ pub struct Contexts {
     pub read: u64,
     /// Ignored, as they break their format.
     pub malformed: u64,
+    /// Requests whose formats named different spans: the preferred one was taken.
+    pub disagreeing: u64,
+    /// Traces that only the answer told.
+    pub answered: u64,
 }
 
 impl Counters {
@@ -122,6 +126,10 @@ impl Counters {
         if self.contexts.malformed > 0 {
             let contexts = counted(self.contexts.malformed, "malformed trace context");
             _ = write!(text, "; {contexts} ignored");
+        }
+        if self.contexts.disagreeing > 0 {
+            let requests = counted(self.contexts.disagreeing, "request");
+            _ = write!(text, "; {requests} with disagreeing trace contexts");
         }
         if let Some(limits) = reasons("turned away by limits", &self.limits) {
             _ = write!(text, "; {limits}");
@@ -205,6 +213,8 @@ mod tests {
             contexts: Contexts {
                 read: 0,
                 malformed: 1,
+                disagreeing: 2,
+                answered: 0,
             },
             limits: BTreeMap::from([("exchanges", 4)]),
             ..Counters::default()
@@ -214,7 +224,7 @@ mod tests {
             "summary: 1 span exported of 4 made (1 unsampled, 2 dropped: 2 queue_full); \
              2 of 5 messages complete (3 incomplete: 1 connection_closed, 2 lost_events); \
              10 transfers seen, 3 lost: 3 ring_full; 1 malformed trace context ignored; \
-             4 turned away by limits: 4 exchanges"
+             2 requests with disagreeing trace contexts; 4 turned away by limits: 4 exchanges"
         );
     }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::context::Formats;
 use crate::counters::{Connections, Contexts, Counters, Messages, Transfers};
 use crate::event::{self, ConnectionId, Event, ProcessChange};
 use crate::export::Exporter;
@@ -124,6 +125,7 @@ impl Pipeline {
         exporter: Exporter,
         metering: Option<Metering>,
         resource: resource::Options,
+        formats: Formats,
     ) -> Pipeline {
         let stopper = Stopper {
             asked: Arc::default(),
@@ -131,6 +133,7 @@ impl Pipeline {
         };
         let mut tracker = Tracker::new(boot_to_unix());
         tracker.keep_messages(exporter.messages_wanted());
+        tracker.read_contexts(formats);
         Pipeline {
             probes,
             targets,
@@ -362,6 +365,8 @@ fn counters(
         contexts: Contexts {
             read: tracker.contexts,
             malformed: tracker.malformed_contexts,
+            disagreeing: tracker.disagreeing_contexts,
+            answered: tracker.answered_contexts,
         },
         limits: BTreeMap::from([
             ("records_ring_full", kernel.records_ring_full),

@@ -15,8 +15,8 @@ use crate::run;
 mod seeds;
 
 /// The targets, one per parser.
-const TARGETS: [&str; 7] = [
-    "http1", "http2", "hpack", "thrift", "ttheader", "detect", "event",
+const TARGETS: [&str; 8] = [
+    "http1", "http2", "hpack", "thrift", "ttheader", "detect", "event", "context",
 ];
 
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module \

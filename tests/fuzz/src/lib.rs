@@ -3,6 +3,8 @@
 //! The modules under test are built from their sources, not through `tracer-user`: pure as they are,
 //! they need next to nothing, so that building them instrumented takes seconds.
 
+#[path = "../../../tracer-user/src/context/mod.rs"]
+pub mod context;
 #[path = "../../../tracer-user/src/event.rs"]
 pub mod event;
 #[path = "../../../tracer-user/src/protocol/tests/ledger.rs"]

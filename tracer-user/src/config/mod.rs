@@ -16,6 +16,7 @@ use log::LevelFilter;
 pub use variables::Variables;
 
 use crate::cli::{self, Cli};
+use crate::context::{Format, Formats};
 use crate::export::{self, Batching, Limits, Sampler};
 use crate::probe;
 use crate::resource;
@@ -35,6 +36,8 @@ pub struct Config {
     pub export: export::Settings,
     /// Who reads metrics.
     pub metrics: export::metrics::Metrics,
+    /// Which propagated contexts are read.
+    pub formats: Formats,
     /// What all processes are called.
     pub resource: resource::Options,
     /// The run ends after this; none = when the user says so.
@@ -82,6 +85,7 @@ impl Config {
                 .parsed("OTEL_RESOURCE_ATTRIBUTES", resource::parse_attributes)
                 .unwrap_or_default(),
         };
+        let formats = formats(&mut variables);
         let family = cli.probes.or_else(|| word(&mut variables, "TRACER_PROBES"));
         let messages = messages(&cli, &mut variables);
         let follow = !cli.no_follow;
@@ -119,6 +123,7 @@ impl Config {
             probe,
             export,
             metrics,
+            formats,
             resource,
             duration: cli.duration,
             stats,
@@ -174,6 +179,25 @@ fn wording(cli: &Cli, variables: &mut Variables) -> semconv::Options {
         known_methods: variables
             .text("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS")
             .map(|text| list(&text)),
+    }
+}
+
+/// Names that are unknown are told; if no other is left, the variable counts as unset.
+fn formats(variables: &mut Variables) -> Formats {
+    let Some(names) = variables.text("OTEL_PROPAGATORS") else {
+        return Formats::default();
+    };
+    let (formats, unknown) = Formats::named(&names);
+    for name in &unknown {
+        let known: Vec<&str> = Format::ALL.iter().map(|format| format.as_str()).collect();
+        variables.warn(format!(
+            "OTEL_PROPAGATORS: '{name}' is none of tracecontext, baggage, ottrace, none, {}; ignored",
+            known.join(", ")
+        ));
+    }
+    match unknown.is_empty() || !formats.is_empty() {
+        true => formats,
+        false => Formats::default(),
     }
 }
 
@@ -382,6 +406,20 @@ mod tests {
             }
         );
         assert_eq!(config.warnings.len(), 2, "{:?}", config.warnings);
+    }
+
+    #[test]
+    fn propagators() {
+        let formats = |names: &str| {
+            let config = all("", [("OTEL_PROPAGATORS", names)]);
+            (config.formats, config.warnings.len())
+        };
+        let named = |names| Formats::named(names).0;
+        assert_eq!(formats(""), (Formats::default(), 0));
+        assert_eq!(formats("tracecontext,baggage"), (named("w3c"), 0));
+        assert_eq!(formats("b3,opencensus"), (named("b3"), 1));
+        assert_eq!(formats("opencensus"), (Formats::default(), 1));
+        assert_eq!(formats("none"), (named("none"), 0));
     }
 
     #[test]

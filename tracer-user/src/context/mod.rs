@@ -1,147 +1,269 @@
 //! Propagated trace context: which trace a message belongs to, as its sender says.
 //!
 //! One file per format; each reads the fields it knows and says nothing else. A malformed context is
-//! ignored whole and counted, never half used.
+//! ignored whole and counted, never half used. Baggage names no span and is left alone.
+//!
+//! An answer may name the span of the server that wrote it ([`answer`]): no parent, but the trace.
 
+mod b3;
+mod datadog;
+mod fields;
+mod format;
+mod gozero;
+mod grpc_trace_bin;
+mod hash;
+mod jaeger;
+mod kitex_jaeger;
+mod kratos;
+mod opentracing;
+mod sw8;
+#[cfg(test)]
+mod tests;
+mod text;
 mod w3c;
+mod xray;
 
 use std::fmt;
 
-use smallvec::SmallVec;
-
+use self::fields::{Carrier, Fields, Name};
+pub use self::format::{Format, Formats};
 use crate::protocol::Head;
-use crate::protocol::rpc::Key;
 
-/// What a head says of its trace.
+/// What a request's head says of its trace.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Extraction {
     /// The context, where a valid one was there.
     pub context: Option<Context>,
+    /// A decision about sampling that came without one, for the trace that begins here.
+    pub sampled: Option<bool>,
     /// Formats whose fields were there but made no sense: ignored, for the caller to count.
     pub malformed: u32,
+    /// Another format names another trace or span: the preferred one was taken.
+    pub disagreeing: bool,
 }
 
-/// Reads the propagated context from a message's head, in one pass over its fields.
+/// Reads the propagated context from a request's head, in one pass over its fields. What came nearer
+/// is preferred, then the format that is named first.
 ///
-/// To add a format: its file beside this one, its state here, its fields offered to it, and its place
-/// in the order of preference at the end.
-pub fn extract(head: &Head) -> Extraction {
-    let mut w3c = w3c::Reader::default();
-    match head {
-        Head::Http(head) => {
-            for (name, value) in head.fields() {
-                let (carrier, name) = Carrier::of_header(name);
-                w3c.field(carrier, name, value);
-            }
-        }
-        Head::Rpc(head) => {
-            let mut lower = SmallVec::<[u8; 64]>::new();
-            for (key, value) in &head.fields {
-                let Key::Text(key) = key else { continue };
-                let (carrier, name) = Carrier::of_key(key);
-                lower.clear();
-                lower.extend_from_slice(name);
-                lower.make_ascii_lowercase();
-                w3c.field(carrier, &lower, value);
-            }
+/// To add a format: its file beside this one, its names in [`fields`], its variant of [`Format`], and
+/// its line in [`read`].
+pub fn extract(head: &Head, formats: &Formats) -> Extraction {
+    let mut found = Extraction::default();
+    let fields = Fields::of(head);
+    if fields.is_empty() {
+        return found;
+    }
+    let mut nearest = Carrier::default();
+    for format in formats.iter() {
+        match read(format, &fields) {
+            Ok(None) => {}
+            Ok(Some(Said::Sampled(sampled))) => _ = found.sampled.get_or_insert(sampled),
+            Ok(Some(Said::Context(carrier, context))) => match &found.context {
+                Some(_) if nearest < carrier => {}
+                Some(first) if nearest == carrier => found.disagreeing |= !first.agrees(&context),
+                _ => {
+                    nearest = carrier;
+                    found.context = Some(context);
+                    found.disagreeing = false;
+                }
+            },
+            Err(Malformed) => found.malformed += 1,
         }
     }
-    match w3c.finish() {
-        Ok(context) => Extraction {
-            context,
-            malformed: 0,
-        },
-        Err(Malformed) => Extraction {
-            context: None,
-            malformed: 1,
-        },
+    if found.context.is_some() {
+        found.sampled = None;
+    }
+    found
+}
+
+#[inline]
+fn read(format: Format, fields: &Fields<'_>) -> Reading {
+    match format {
+        Format::W3c => w3c::read(fields),
+        Format::B3 => b3::read_single(fields),
+        Format::B3Multi => b3::read_multi(fields),
+        Format::Jaeger => jaeger::read(fields),
+        Format::OpenTracing => opentracing::read(fields),
+        Format::GoZero => gozero::read(fields),
+        Format::Kratos => kratos::read(fields),
+        Format::Xray => xray::read(fields),
+        Format::Datadog => datadog::read(fields),
+        Format::Sw8 => sw8::read(fields),
+        Format::GrpcTraceBin => grpc_trace_bin::read(fields),
+        Format::KitexJaeger => kitex_jaeger::read(fields),
     }
 }
 
-/// How a field came: by itself, or as Kitex' metainfo, which carries what a program hands to its
-/// calls. A field that came nearer wins: a gRPC server forwards a transient `traceparent` once more
-/// as it came, beside the one of its own call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Carrier {
-    /// The sender wrote it for this message.
-    #[default]
-    Direct,
-    /// Metainfo that is meant for one hop.
-    Transit,
-    /// Metainfo that is handed on for ever.
-    Persist,
+/// Reads from a response's head the span that its server made of the exchange: go-zero's
+/// (`X-Trace-Id`, from 1.3.2 on `Traceparent`) and Kratos v1's (`kratos-trace-id`). Fields of these
+/// names that are something else are none.
+pub fn answer(head: &Head, formats: &Formats) -> Option<Answer> {
+    let fields = Fields::of(head);
+    if fields.is_empty() {
+        return None;
+    }
+    let value = |name| fields.beside(Carrier::Direct, name).ok().flatten();
+    formats.iter().find_map(|format| match format {
+        Format::W3c => w3c::answer(value(Name::Traceparent)?),
+        Format::GoZero => gozero::answer(value(Name::GoZeroTraceId)?),
+        Format::Kratos => kratos::answer(value(Name::KratosTraceId)?),
+        _ => None,
+    })
 }
 
-impl Carrier {
-    /// Of a header's name, lower case: HTTP and gRPC (cloudwego/gopkg `metainfo`, `HTTPPrefix*`).
-    #[inline]
-    fn of_header(name: &[u8]) -> (Carrier, &[u8]) {
-        match name {
-            // Few names begin so, and every field of every request comes by here.
-            [b'r', b'p', b'c', ..] => Carrier::of(name, [b"rpc-transit-", b"rpc-persist-"]),
-            _ => (Carrier::Direct, name),
-        }
-    }
+/// What a format's fields say, if they are there.
+type Reading = Result<Option<Said>, Malformed>;
 
-    /// Of a TTHeader text key (the same, `Prefix*`).
-    fn of_key(key: &[u8]) -> (Carrier, &[u8]) {
-        Carrier::of(key, [b"RPC_TRANSIT_", b"RPC_PERSIST_"])
-    }
-
-    fn of<'a>(name: &'a [u8], [transit, persist]: [&[u8; 12]; 2]) -> (Carrier, &'a [u8]) {
-        let Some((prefix, rest)) = name.split_first_chunk() else {
-            return (Carrier::Direct, name);
-        };
-        if prefix == transit {
-            (Carrier::Transit, rest)
-        } else if prefix == persist {
-            (Carrier::Persist, rest)
-        } else {
-            (Carrier::Direct, name)
-        }
-    }
+/// What a format's fields say.
+enum Said {
+    /// A context, and how it came.
+    Context(Carrier, Context),
+    /// Whether to record the trace that begins here, and no more.
+    Sampled(bool),
 }
 
 /// A format's fields are there and make no sense: none of them is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Malformed;
 
+/// What a request says of its trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Context {
+    /// The trace.
+    pub trace_id: TraceId,
+    /// The sender's span: our parent. None: the trace begins with the receiver.
+    pub span_id: Option<SpanId>,
+    /// The id that the receiver takes for its own span, where the format gives it one.
+    pub receiver: Option<SpanId>,
+    /// Whether the sender records; None: the receiver is to decide.
+    pub sampled: Option<bool>,
+    /// W3C `tracestate`, as sent; empty = none.
+    pub trace_state: String,
+    /// What it was read from.
+    pub format: Format,
+    /// The ids as sent, where they are not the digits of ours.
+    pub sent: Option<Box<SentIds>>,
+}
+
+impl Context {
+    fn new(
+        format: Format,
+        trace_id: TraceId,
+        span_id: Option<SpanId>,
+        sampled: Option<bool>,
+    ) -> Context {
+        Context {
+            trace_id,
+            span_id,
+            receiver: None,
+            sampled,
+            trace_state: String::new(),
+            format,
+            sent: None,
+        }
+    }
+
+    /// The trace's id was written so.
+    fn keep_trace_text(&mut self, text: &[u8]) {
+        if text::hex(text) != Some(self.trace_id.0) {
+            self.sent.get_or_insert_default().trace_id = as_text(text);
+        }
+    }
+
+    /// The span's id was written so.
+    fn keep_span_text(&mut self, text: &[u8]) {
+        if self.span_id.is_none() || text::hex(text) != self.span_id.map(|id| id.0) {
+            self.sent.get_or_insert_default().span_id = as_text(text);
+        }
+    }
+
+    /// Whether both may be the same context. Some formats carry half of a trace's id, or no span.
+    fn agrees(&self, other: &Context) -> bool {
+        let [one, two] = [self, other].map(|context| u128::from_be_bytes(context.trace_id.0));
+        let is_half = |id: u128| id >> 64 == 0;
+        let same_trace = one == two || (is_half(one) || is_half(two)) && one as u64 == two as u64;
+        let spans = self.span_id.zip(other.span_id);
+        same_trace && spans.is_none_or(|(one, two)| one == two)
+    }
+}
+
+fn as_text(text: &[u8]) -> Option<String> {
+    Some(String::from_utf8_lossy(text).into_owned())
+}
+
+/// Ids as a sender wrote them; each None where it is the hexadecimal form of ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SentIds {
+    /// The trace's.
+    pub trace_id: Option<String>,
+    /// The span's.
+    pub span_id: Option<String>,
+}
+
+/// What a response says of the span that its server made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Its trace.
+    pub trace_id: TraceId,
+    /// Its id, in the trace of whatever tracing the server has inside: not ours.
+    pub span_id: Option<SpanId>,
+    /// The id that it has in our numbering of its calls, as [`Context::receiver`].
+    pub receiver: Option<SpanId>,
+    /// What it was read from.
+    pub format: Format,
+}
+
+impl Answer {
+    fn new(format: Format, trace_id: TraceId, span_id: Option<SpanId>) -> Answer {
+        Answer {
+            trace_id,
+            span_id,
+            receiver: None,
+            format,
+        }
+    }
+}
+
 /// 16 bytes, not all zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TraceId(pub [u8; 16]);
+
+impl TraceId {
+    fn new(bytes: [u8; 16]) -> Option<TraceId> {
+        (bytes != [0; 16]).then_some(TraceId(bytes))
+    }
+
+    fn from_u128(id: u128) -> Option<TraceId> {
+        TraceId::new(id.to_be_bytes())
+    }
+
+    /// Of up to 32 digits.
+    fn of_digits(digits: &[u8]) -> Option<TraceId> {
+        TraceId::from_u128(text::hex_number(digits, 32)?)
+    }
+
+    /// Of all digits, or those of the low half.
+    fn of_16_or_32_digits(digits: &[u8]) -> Option<TraceId> {
+        if digits.len() == 16 {
+            return TraceId::from_u128(u64::from_be_bytes(text::hex(digits)?).into());
+        }
+        TraceId::new(text::hex(digits)?)
+    }
+}
 
 /// 8 bytes, not all zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SpanId(pub [u8; 8]);
 
-/// What a message says of its trace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Context {
-    /// The trace.
-    pub trace_id: TraceId,
-    /// The sender's span: our parent.
-    pub span_id: SpanId,
-    /// Whether the sender records.
-    pub sampled: bool,
-    /// W3C `tracestate`, as sent; empty = none.
-    pub trace_state: String,
-    /// What it was read from.
-    pub format: Format,
-}
+impl SpanId {
+    fn new(bytes: [u8; 8]) -> Option<SpanId> {
+        (bytes != [0; 8]).then_some(SpanId(bytes))
+    }
 
-/// Propagation formats; the names are `tracer.context.format`'s values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// W3C Trace Context.
-    W3c,
-}
-
-impl Format {
-    /// The word users see.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Format::W3c => "w3c",
-        }
+    /// Of up to 16 digits.
+    fn of_digits(digits: &[u8]) -> Option<SpanId> {
+        let id = u64::try_from(text::hex_number(digits, 16)?).ok()?;
+        SpanId::new(id.to_be_bytes())
     }
 }
 

@@ -4,7 +4,9 @@
 //! `traceparent`, since a wrong parent is worse than none; a bad `tracestate` is dropped alone, as
 //! section 3.3.1.5 of it says.
 
-use super::{Carrier, Context, Format, Malformed, SpanId, TraceId};
+use super::fields::{Fields, Name};
+use super::text::hex;
+use super::{Answer, Context, Format, Malformed, Reading, Said, SpanId, TraceId};
 
 /// Length of a version 00 `traceparent`: `00-` 32 `-` 16 `-` 2.
 const LENGTH: usize = 55;
@@ -17,57 +19,28 @@ const MOST_MEMBERS: usize = 32;
 /// times that covers what is in use, and a head's size bounds it anyway.
 const MOST_STATE: usize = 5120;
 
-/// Gathers the fields of one head.
-#[derive(Default)]
-pub(super) struct Reader<'a> {
-    /// The `traceparent` that came nearest.
-    parent: Option<(Carrier, &'a [u8])>,
-    /// There is another that came the same way.
-    repeated: bool,
-    /// The values in order; several fields are one list (RFC 9110, section 5.3).
-    states: Vec<(Carrier, &'a [u8])>,
+/// Section 3.2 and 3.3.
+pub(super) fn read(fields: &Fields<'_>) -> Reading {
+    let Some((carrier, value)) = fields.nearest(Name::Traceparent)? else {
+        return Ok(None);
+    };
+    let (trace_id, span_id, flags) = traceparent(value).ok_or(Malformed)?;
+    let states = fields.all(carrier, Name::Tracestate);
+    let context = Context {
+        trace_state: tracestate(states).unwrap_or_default(),
+        ..Context::new(Format::W3c, trace_id, Some(span_id), Some(flags & 1 == 1))
+    };
+    Ok(Some(Said::Context(carrier, context)))
 }
 
-impl<'a> Reader<'a> {
-    /// Offers a field, name in lower case.
-    pub(super) fn field(&mut self, carrier: Carrier, name: &[u8], value: &'a [u8]) {
-        match name {
-            b"traceparent" => match self.parent {
-                Some((nearest, _)) if nearest < carrier => {}
-                Some((nearest, _)) if nearest == carrier => self.repeated = true,
-                _ => {
-                    self.parent = Some((carrier, value));
-                    self.repeated = false;
-                }
-            },
-            b"tracestate" => self.states.push((carrier, value)),
-            _ => {}
-        }
-    }
-
-    /// After the last field. `Ok(None)`: there was no `traceparent`.
-    pub(super) fn finish(self) -> Result<Option<Context>, Malformed> {
-        let Some((carrier, value)) = self.parent else {
-            return Ok(None);
-        };
-        if self.repeated {
-            return Err(Malformed);
-        }
-        let (trace_id, span_id, flags) = traceparent(value).ok_or(Malformed)?;
-        let states = self.states.iter().filter(|(by, _)| *by == carrier);
-        Ok(Some(Context {
-            trace_id,
-            span_id,
-            sampled: flags & 1 == 1,
-            trace_state: tracestate(states.map(|(_, value)| *value)).unwrap_or_default(),
-            format: Format::W3c,
-        }))
-    }
+/// A `traceparent` in an answer: the server's own span, as go-zero's servers give it from 1.3.2 on.
+pub(super) fn answer(value: &[u8]) -> Option<Answer> {
+    let (trace_id, span_id, _) = traceparent(value)?;
+    Some(Answer::new(Format::W3c, trace_id, Some(span_id)))
 }
 
 /// Section 3.2. A higher version is read as far as this one goes (section 3.2.4 "versioning").
 fn traceparent(value: &[u8]) -> Option<(TraceId, SpanId, u8)> {
-    let value = value.trim_ascii();
     let (known, more) = value.split_at_checked(LENGTH)?;
     let [version] = hex::<1>(&known[..2])?;
     let fits = match version {
@@ -78,27 +51,10 @@ fn traceparent(value: &[u8]) -> Option<(TraceId, SpanId, u8)> {
     if !fits || known[2] != b'-' || known[35] != b'-' || known[52] != b'-' {
         return None;
     }
-    let trace_id = hex::<16>(&known[3..35]).filter(|id| *id != [0; 16])?;
-    let span_id = hex::<8>(&known[36..52]).filter(|id| *id != [0; 8])?;
-    let [flags] = hex::<1>(&known[53..])?;
-    Some((TraceId(trace_id), SpanId(span_id), flags))
-}
-
-/// N bytes of lower-case hexadecimal digits, the only ones that the specification knows.
-fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
-    }
-    Some(bytes)
-}
-
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    }
+    let trace_id = TraceId::new(hex(&known[3..35])?)?;
+    let span_id = SpanId::new(hex(&known[36..52])?)?;
+    let [flags] = hex(&known[53..])?;
+    Some((trace_id, span_id, flags))
 }
 
 /// Section 3.3: the list, members trimmed and empty ones left out. None: it is not to be used.
@@ -151,42 +107,16 @@ fn is_value(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Extraction, extract};
+    use super::super::Extraction;
+    use super::super::tests::{answered, read_bytes as read, read_keys};
     use super::*;
-    use crate::protocol::Head;
-    use crate::protocol::http::{self, Version};
-    use crate::protocol::rpc::{self, Codec, Key, Transport};
 
     const PARENT: &[u8] = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-    fn read(fields: &[(&str, &[u8])]) -> Extraction {
-        let mut head = http::Head::request(b"GET", b"/", Version::Http11);
-        for (name, value) in fields {
-            head.push(name.as_bytes(), value);
-        }
-        extract(&Head::Http(Box::new(head)))
-    }
-
-    /// The same from the text keys of a TTHeader.
-    fn read_keys(fields: &[(&str, &[u8])]) -> Extraction {
-        let fields = fields
-            .iter()
-            .map(|(key, value)| (Key::Text(key.as_bytes().to_vec()), value.to_vec()))
-            .collect();
-        extract(&Head::Rpc(Box::new(rpc::Head {
-            transport: Transport::Ttheader,
-            codec: Some(Codec::Binary),
-            kind: rpc::Kind::Call,
-            seq_id: 1,
-            method: b"echo".to_vec(),
-            fields,
-            failure: None,
-        })))
-    }
-
     fn sender(found: &Extraction) -> String {
         let context = found.context.as_ref().expect("a context");
-        format!("{} {}", context.span_id, context.trace_state)
+        let span = context.span_id.expect("a span");
+        format!("{span} {}", context.trace_state)
     }
 
     fn parent(value: &[u8]) -> Option<Context> {
@@ -211,8 +141,8 @@ mod tests {
             context.trace_id.to_string(),
             "4bf92f3577b34da6a3ce929d0e0e4736"
         );
-        assert_eq!(context.span_id.to_string(), "00f067aa0ba902b7");
-        assert!(context.sampled);
+        assert_eq!(context.span_id.unwrap().to_string(), "00f067aa0ba902b7");
+        assert_eq!((context.sampled, context.sent), (Some(true), None));
         assert_eq!(context.format, Format::W3c);
     }
 
@@ -226,7 +156,10 @@ mod tests {
     fn only_bit_0_of_the_flags_means_sampled() {
         for (flags, sampled) in [("00", false), ("01", true), ("02", false), ("ff", true)] {
             let value = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{flags}");
-            assert_eq!(parent(value.as_bytes()).expect("valid").sampled, sampled);
+            assert_eq!(
+                parent(value.as_bytes()).expect("valid").sampled,
+                Some(sampled)
+            );
         }
     }
 
@@ -368,5 +301,15 @@ mod tests {
             "only what counts may not be repeated"
         );
         assert_eq!(read(&[transit, transit]).malformed, 1);
+    }
+
+    #[test]
+    fn an_answer_names_the_servers_span() {
+        let value = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+        assert_eq!(
+            answered(&[("Traceparent", value)]),
+            "w3c 4bf92f3577b34da6a3ce929d0e0e4736 00f067aa0ba902b7"
+        );
+        assert_eq!(answered(&[("Traceparent", &value[1..])]), "");
     }
 }

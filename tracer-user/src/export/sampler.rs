@@ -20,11 +20,12 @@ pub struct Sampler {
 enum Root {
     AlwaysOn,
     AlwaysOff,
-    /// Trace ids whose last 63 bits are below this; 2^63 = all.
+    /// Trace ids whose last 64 bits, halved, are below this; 2^63 = all.
     TraceIdRatio(u64),
 }
 
-/// The bits of a trace id that the ratio is taken of.
+/// How many bits of a trace id the ratio is taken of: the upper ones of its last 64, as the SDKs for
+/// Go, Python and Rust have it. The specification leaves that open.
 const RATIO_BITS: u32 = 63;
 
 impl Default for Sampler {
@@ -60,18 +61,19 @@ impl Sampler {
         Ok(Sampler { parent_based, root })
     }
 
-    /// Whether the span is kept. A span without a context of its own that is not sampled has a
-    /// parent seen here that had an unsampled one.
+    /// Whether the span is kept. Spans below one that a decision came to share that decision.
     pub(super) fn keeps(&self, span: &Span) -> bool {
-        if self.parent_based && (span.format.is_some() || !span.sampled) {
-            return span.sampled;
+        if self.parent_based
+            && let Some(sampled) = span.sampled
+        {
+            return sampled;
         }
         match self.root {
             Root::AlwaysOn => true,
             Root::AlwaysOff => false,
             Root::TraceIdRatio(below) => {
                 let low = u128::from_be_bytes(span.trace_id.0) as u64;
-                (low & (u64::MAX >> (u64::BITS - RATIO_BITS))) < below
+                low >> (u64::BITS - RATIO_BITS) < below
             }
         }
     }
@@ -92,15 +94,14 @@ fn threshold(argument: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::context::{Format, TraceId};
+    use crate::context::TraceId;
     use crate::export::samples;
 
     /// A span of a trace that ends in these bits, with or without a propagated sampling decision.
     fn span(low: u64, propagated: Option<bool>) -> Span {
         let mut span = samples::server();
         span.trace_id = TraceId((u128::MAX << 64 | u128::from(low)).to_be_bytes());
-        span.format = propagated.map(|_| Format::W3c);
-        span.sampled = propagated.unwrap_or(true);
+        span.sampled = propagated;
         span
     }
 
@@ -120,22 +121,26 @@ mod tests {
     }
 
     #[test]
-    fn children_of_an_unsampled_parent_stay_out() {
-        let mut child = span(1, None);
-        child.sampled = false;
-        assert!(!Sampler::default().keeps(&child));
+    fn children_share_the_decision_that_came_to_their_parent() {
+        for sampled in [true, false] {
+            let mut child = span(1, Some(sampled));
+            child.format = None;
+            for name in ["always_on", "always_off"] {
+                let sampler = sampler(&format!("parentbased_{name}"), "");
+                assert_eq!(sampler.keeps(&child), sampled);
+            }
+        }
     }
 
     #[test]
-    fn ratio_takes_the_low_63_bits() {
+    fn ratio_takes_the_bits_that_the_sdks_for_go_python_and_rust_take() {
         let half = sampler("traceidratio", "0.5");
         assert!(half.keeps(&span(0, None)));
-        assert!(
-            half.keeps(&span(1 << 63, None)),
-            "the highest bit says nothing"
-        );
-        assert!(half.keeps(&span((1 << 62) - 1, None)));
-        assert!(!half.keeps(&span(1 << 62, None)));
+        assert!(half.keeps(&span((1 << 63) - 1, None)));
+        assert!(!half.keeps(&span(1 << 63, None)));
+        let tenth = sampler("parentbased_traceidratio", "0.1");
+        assert!(tenth.keeps(&span(u64::MAX / 10, None)));
+        assert!(!tenth.keeps(&span(u64::MAX / 10 + 1024, None)));
         assert!(sampler("traceidratio", "1").keeps(&span(u64::MAX, None)));
         assert!(sampler("traceidratio", "").keeps(&span(u64::MAX, None)));
         assert!(!sampler("traceidratio", "0").keeps(&span(0, None)));

@@ -170,7 +170,14 @@ fn start(config: Config, tell: &Sender<Happening>) -> Result<Started, Error> {
 
     let plural = if count == 1 { "process" } else { "processes" };
     let ready = format!("ready: {count} {plural}, {}", probes.description());
-    let pipeline = Pipeline::new(probes, targets, exporter, metering, config.resource);
+    let pipeline = Pipeline::new(
+        probes,
+        targets,
+        exporter,
+        metering,
+        config.resource,
+        config.formats,
+    );
     let stopper = pipeline.stopper();
     let ended = tell.clone();
     let thread = std::thread::Builder::new().name("tracer-pipeline".to_owned());

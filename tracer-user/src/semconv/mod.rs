@@ -31,6 +31,7 @@ pub use events::{STAGES, SpanEvent, Stage, events, messages_wanted, stages, stag
 
 use std::borrow::Cow;
 
+use self::text::Short;
 use crate::protocol::Head;
 use crate::protocol::http::Version;
 use crate::span::{Kind, Span};
@@ -193,6 +194,20 @@ pub fn attributes(span: &Span, options: &Options, sink: &mut impl AttributeSink)
     }
     if let Some(format) = span.format {
         sink.text("tracer.context.format", &[format.as_str()]);
+    }
+    if let Some(sent) = &span.sent {
+        if let Some(id) = &sent.trace_id {
+            sink.text("tracer.context.trace_id", &[id]);
+        }
+        if let Some(id) = &sent.span_id {
+            sink.text("tracer.context.span_id", &[id]);
+        }
+    }
+    if let Some(id) = span.answer_span {
+        sink.text(
+            "tracer.response.span_id",
+            &[Short::of(format_args!("{id}")).as_str()],
+        );
     }
     if let Some((_, source)) = span.parent {
         sink.text("tracer.parent.source", &[source.as_str()]);

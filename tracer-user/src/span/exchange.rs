@@ -9,7 +9,7 @@ use super::stage::Stamps;
 use super::streamed::Streamed;
 use super::trace::NodeKey;
 use super::{Kind, ParentSource};
-use crate::context::{Format, SpanId};
+use crate::context::{Format, SentIds, SpanId};
 use crate::protocol::{ExchangeId, Head, Incomplete, Side, Sizes};
 use crate::resource::SharedResource;
 
@@ -151,8 +151,12 @@ pub struct Exchange {
     pub node: NodeKey,
     /// Its parent, as far as it is known.
     pub parent: Option<(SpanId, ParentSource)>,
-    /// Format of the context its request carried.
+    /// Format of the context that its request carried, or its answer told.
     pub format: Option<Format>,
+    /// That context's ids as sent, where they are not the digits of ours.
+    pub sent: Option<Box<SentIds>>,
+    /// What its answer calls the server's span.
+    pub answer_span: Option<SpanId>,
     /// Where its first byte lies in the requests' direction.
     pub position: u64,
     /// It is the first on its connection.

@@ -187,6 +187,8 @@ impl Tracker {
             trace_state,
             sampled,
             format: exchange.format,
+            sent: exchange.sent,
+            answer_span: exchange.answer_span,
             start_ns: times.start,
             end_ns: times.end,
             instants: times.instants,

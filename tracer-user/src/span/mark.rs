@@ -3,7 +3,6 @@
 
 use slab::Slab;
 
-use super::ParentSource;
 use super::connection::{Slot, Table};
 use super::exchange::Exchange;
 use super::feed::At;
@@ -25,20 +24,13 @@ impl Tracker {
         match event {
             E::RequestStarted(id, first) => self.request_started(slot, id, at, first, host),
             E::RequestHead(id, head) => {
-                let extraction = context::extract(&head);
-                self.counts.malformed_contexts += u64::from(extraction.malformed);
+                let found = context::extract(&head, &self.formats);
                 let Some((key, exchange)) = self.find(slot, id) else {
                     return;
                 };
                 exchange.request.head = Some(head);
                 exchange.stamps.request.head = at.moment(Side::Request).end;
-                if let Some(context) = extraction.context {
-                    exchange.parent = Some((context.span_id, ParentSource::Propagated));
-                    exchange.format = Some(context.format);
-                    let node = exchange.node;
-                    self.traces.propagated(node, &context);
-                    self.counts.contexts += 1;
-                }
+                self.propagated(key, found);
                 self.meet(slot, key);
             }
             E::RequestEnded(id, sizes) => {
@@ -68,11 +60,15 @@ impl Tracker {
                 }
             }
             E::ResponseHead(id, head) => {
-                if let Some((_, exchange)) = self.find(slot, id) {
+                let answer = context::answer(&head, &self.formats);
+                if let Some((key, exchange)) = self.find(slot, id) {
                     exchange.response.head = Some(head);
                     // The end of a stream may say more than its head did (TTHeader).
                     if exchange.stamps.response.head == 0 {
                         exchange.stamps.response.head = at.moment(Side::Response).end;
+                    }
+                    if let Some(answer) = answer {
+                        self.answered(key, answer);
                     }
                 }
             }

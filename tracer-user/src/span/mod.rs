@@ -12,6 +12,7 @@
 //! * `streamed`: what more than two heads a stream carries.
 //! * `stage`: when.
 //! * `trace`, `parent`, `peer`: which trace, who caused it, and the other end of it.
+//! * `propagated`: what heads say of traces; `taken`: which ids were taken over from them.
 //! * `finish`: how they end.
 
 mod clock;
@@ -24,8 +25,10 @@ mod mark;
 mod open;
 mod parent;
 mod peer;
+mod propagated;
 mod stage;
 mod streamed;
+mod taken;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -36,7 +39,7 @@ pub use exchange::MessageCounts;
 pub use streamed::{Reset, StreamMessage, Streamed};
 pub use tracker::{Host, Limits, Program, Tracker, TrackerCounts};
 
-use crate::context::{Format, SpanId, TraceId};
+use crate::context::{Format, SentIds, SpanId, TraceId};
 use crate::event::Addresses;
 use crate::protocol::{Head, Incomplete, Sizes, http};
 use crate::resource::SharedResource;
@@ -114,10 +117,15 @@ pub struct Span {
     pub parent: Option<(SpanId, ParentSource)>,
     /// W3C `tracestate` to pass on.
     pub trace_state: String,
-    /// Whether the propagated context said so; true without one.
-    pub sampled: bool,
-    /// Format of the propagated context, where there was a valid one.
+    /// Whether the trace is recorded, as the propagated context said; None: nobody said.
+    pub sampled: Option<bool>,
+    /// Format of the propagated context, where there was a valid one; without a parent, it may be the
+    /// answer's.
     pub format: Option<Format>,
+    /// That context's ids as sent, where they are not the digits of ours.
+    pub sent: Option<Box<SentIds>>,
+    /// What the answer calls the server's span: that of the tracing it has inside.
+    pub answer_span: Option<SpanId>,
     /// First byte of the request read, or its write begun. Unix ns.
     pub start_ns: u64,
     /// Last byte of the response written or read. Unix ns.

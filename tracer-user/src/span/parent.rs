@@ -158,6 +158,15 @@ impl Executors {
         Some(executor)
     }
 
+    /// The exchange that it serves has another id.
+    pub fn renamed(&mut self, executor: Executor, from: SpanId, to: SpanId) {
+        if let Some(serving) = self.serving.get_mut(&executor)
+            && serving.span == from
+        {
+            serving.span = to;
+        }
+    }
+
     /// `task` wrote the first byte of the answer.
     pub fn answered(&self, habits: &mut Habits, reader: Executor, on: On, task: Task) {
         match habits.executor(task) {

@@ -20,7 +20,7 @@ pub struct Moment {
 
 impl Moment {
     /// When it began, or the nearest to it that is known.
-    fn begin_or_end(self) -> u64 {
+    pub fn begin_or_end(self) -> u64 {
         if self.begin == 0 {
             self.end
         } else {

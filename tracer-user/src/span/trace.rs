@@ -22,17 +22,28 @@ pub struct NodeKey(usize);
 pub struct Trace {
     /// Its id.
     pub id: TraceId,
-    /// Whether whoever began it records it.
-    pub sampled: bool,
+    /// Whether whoever began it records it, if that was said.
+    pub sampled: Option<bool>,
     /// W3C `tracestate`.
     pub state: String,
+}
+
+/// Where a trace is known from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// It begins here, as far as is known.
+    Ours,
+    /// The answer told it.
+    Answered,
+    /// The request carried it.
+    Propagated,
 }
 
 #[derive(Debug)]
 struct Node {
     trace: Trace,
-    /// The message carried `trace`.
-    propagated: bool,
+    /// Where `trace` is from.
+    source: Source,
     /// Somebody was told `trace`.
     told: bool,
     up: Option<NodeKey>,
@@ -58,10 +69,10 @@ impl Traces {
         NodeKey(self.nodes.insert(Node {
             trace: Trace {
                 id,
-                sampled: true,
+                sampled: None,
                 state: String::new(),
             },
-            propagated: false,
+            source: Source::Ours,
             told: false,
             up: None,
             holders: 1,
@@ -79,10 +90,31 @@ impl Traces {
             sampled: context.sampled,
             state: context.trace_state.clone(),
         };
-        node.propagated = true;
+        node.source = Source::Propagated;
         if let Some(up) = node.up.take() {
             self.release(up);
         }
+    }
+
+    /// The message carries no trace, but whether to record the one that begins with it.
+    pub fn decided(&mut self, key: NodeKey, sampled: bool) {
+        if let Some(node) = self.nodes.get_mut(key.0) {
+            node.trace.sampled = Some(sampled);
+        }
+    }
+
+    /// The answer tells in which trace the exchange was served: so are those above it, unless they are
+    /// known to be in another one or were told so. Returns whether all are in that trace now.
+    pub fn answered(&mut self, key: NodeKey, id: TraceId) -> bool {
+        let top = self.top(key);
+        let Some(node) = self.nodes.get_mut(top.0) else {
+            return false;
+        };
+        if node.source == Source::Ours && !node.told {
+            node.trace.id = id;
+            node.source = Source::Answered;
+        }
+        node.trace.id == id
     }
 
     /// Puts `key`, which has nothing above it, below `parent`. False: they are in two traces, and that
@@ -95,9 +127,13 @@ impl Traces {
         if node.up.is_some() || key == parent {
             return false;
         }
-        let fixed = node.told || node.propagated;
+        let fixed = node.told || node.source == Source::Propagated;
+        let answered = (node.source == Source::Answered).then_some(node.trace.id);
         if fixed && node.trace.id != self.nodes[self.top(parent).0].trace.id {
             return false;
+        }
+        if let Some(id) = answered {
+            self.answered(parent, id);
         }
         let Some(above) = self.nodes.get_mut(parent.0) else {
             return false;
@@ -121,7 +157,7 @@ impl Traces {
     pub fn resolve(&mut self, key: NodeKey, now: u64) -> Option<&Trace> {
         let top = self.top(key);
         let node = &mut self.nodes[top.0];
-        let final_already = node.propagated && top != key;
+        let final_already = node.source == Source::Propagated && top != key;
         if now <= node.open_until && !final_already {
             return None;
         }
@@ -183,10 +219,12 @@ mod tests {
     fn context(n: u8) -> Context {
         Context {
             trace_id: id(n),
-            span_id: SpanId([9; 8]),
-            sampled: false,
+            span_id: Some(SpanId([9; 8])),
+            receiver: None,
+            sampled: Some(false),
             trace_state: "a=b".to_owned(),
             format: Format::W3c,
+            sent: None,
         }
     }
 
@@ -204,7 +242,7 @@ mod tests {
         let trace = traces.resolve(low, 1).unwrap();
         assert_eq!(
             (trace.id, trace.sampled, trace.state.as_str()),
-            (id(7), false, "a=b")
+            (id(7), Some(false), "a=b")
         );
         // The middle's own exchange ends first, and its node stays for the one below.
         traces.release(middle);
@@ -263,5 +301,43 @@ mod tests {
         assert_eq!(traces.resolve(call, 1).unwrap().id, id(7));
         traces.release(server);
         assert_eq!(traces.len(), 1);
+    }
+
+    #[test]
+    fn an_answer_tells_the_trace_of_all_above_it() {
+        let mut traces = Traces::default();
+        let (server, client) = (traces.begin(id(1)), traces.begin(id(2)));
+        assert!(traces.join(server, client));
+        assert!(traces.answered(server, id(7)));
+        assert!(traces.answered(client, id(7)), "it hears the same");
+        assert!(!traces.answered(client, id(8)), "another call's");
+        assert_eq!(traces.resolve(client, 1).unwrap().id, id(7));
+    }
+
+    #[test]
+    fn an_answer_renames_no_trace_that_is_known() {
+        let mut traces = Traces::default();
+        let (told, propagated) = (traces.begin(id(1)), traces.begin(id(2)));
+        traces.resolve(told, 1);
+        traces.propagated(propagated, &context(3));
+        for (key, known) in [(told, id(1)), (propagated, id(3))] {
+            assert!(!traces.answered(key, id(7)));
+            assert!(traces.answered(key, known));
+        }
+    }
+
+    #[test]
+    fn a_client_that_shows_up_after_the_answer_is_in_its_trace() {
+        let mut traces = Traces::default();
+        let (server, client) = (traces.begin(id(1)), traces.begin(id(2)));
+        assert!(traces.answered(server, id(7)));
+        assert!(traces.join(server, client));
+        assert_eq!(traces.resolve(client, 1).unwrap().id, id(7));
+        // Unless it is known to be in another.
+        let (server, client) = (traces.begin(id(1)), traces.begin(id(2)));
+        traces.propagated(client, &context(3));
+        assert!(traces.answered(server, id(8)));
+        assert!(traces.join(server, client));
+        assert_eq!(traces.resolve(server, 1).unwrap().id, id(3));
     }
 }

@@ -22,8 +22,10 @@ use super::open::Links;
 use super::parent::{Executors, Habits};
 use super::peer::Held;
 use super::stage::Stamps;
+use super::taken::Taken;
 use super::trace::Traces;
 use super::{Kind, ParentSource, Span};
+use crate::context::Formats;
 use crate::event::{self, ConnectionId, Event, ProcessChange, Role};
 use crate::protocol::{self, ExchangeId, Framing, Incomplete, Side};
 use crate::resource::SharedResource;
@@ -97,6 +99,10 @@ pub struct TrackerCounts {
     pub contexts: u64,
     /// Propagated contexts that were malformed.
     pub malformed_contexts: u64,
+    /// Requests whose contexts named different spans.
+    pub disagreeing_contexts: u64,
+    /// Traces that an answer told.
+    pub answered_contexts: u64,
     /// What bounds turned away.
     pub limits: Limits,
 }
@@ -115,6 +121,9 @@ pub struct Tracker {
     pub(super) traces: Traces,
     pub(super) executors: Executors,
     pub(super) processes: HashMap<u32, Process, foldhash::fast::RandomState>,
+    /// Which propagated contexts are read.
+    pub(super) formats: Formats,
+    pub(super) taken: Taken,
     pub(super) held: Vec<Held>,
     /// Connections that are over, oldest first.
     pub(super) ending: VecDeque<event::Ended>,
@@ -146,6 +155,11 @@ impl Tracker {
     /// Of each exchange's stream, so many messages are kept with size and time, and the rest counted.
     pub fn keep_messages(&mut self, most: usize) {
         self.messages_kept = most;
+    }
+
+    /// Propagated contexts of these formats are read, the first preferred; all by default.
+    pub fn read_contexts(&mut self, formats: Formats) {
+        self.formats = formats;
     }
 
     /// From now on exchanges begin by this clock; those in flight keep theirs, so that a clock that is
@@ -377,6 +391,8 @@ impl Tracker {
             node,
             parent,
             format: None,
+            sent: None,
+            answer_span: None,
             position: connection.feed.position(first),
             opening: !std::mem::replace(&mut connection.used, true),
             executor,

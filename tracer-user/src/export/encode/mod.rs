@@ -57,7 +57,10 @@ pub(super) fn span(span: &Span, options: &semconv::Options, limits: &Limits, out
     if !span.trace_state.is_empty() {
         bytes(field::TRACE_STATE, span.trace_state.as_bytes(), out);
     }
-    let mut flags = flag::HAS_IS_REMOTE | if span.sampled { flag::SAMPLED } else { 0 };
+    let mut flags = flag::HAS_IS_REMOTE;
+    if span.sampled != Some(false) {
+        flags |= flag::SAMPLED;
+    }
     if let Some((parent, source)) = span.parent {
         bytes(field::PARENT_SPAN_ID, &parent.0, out);
         flags |= match source {

@@ -81,7 +81,7 @@ fn check(span: &Span, options: &Options) {
         span.parent,
         Some((_, ParentSource::Propagated | ParentSource::Connection))
     );
-    let flags = 0x100 | u32::from(span.sampled) | if remote { 0x200 } else { 0 };
+    let flags = 0x100 | u32::from(span.sampled != Some(false)) | if remote { 0x200 } else { 0 };
     assert_eq!(decoded.flags, flags);
     assert_eq!(decoded.name, semconv::span_name(span, options));
     let kind = match span.kind {

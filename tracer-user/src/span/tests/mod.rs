@@ -1,6 +1,7 @@
 //! The tracker as a whole: socket events in, spans out. A [`Bed`] plays the kernel.
 
 mod bounds;
+mod contexts;
 mod endings;
 mod exchanges;
 mod midway;

@@ -68,7 +68,7 @@ fn a_propagated_context_is_taken_over() {
     );
     assert_eq!(
         (span.sampled, span.trace_state.as_str()),
-        (false, "a=1,b=2")
+        (Some(false), "a=1,b=2")
     );
     assert_eq!(span.format, Some(Format::W3c));
     assert_eq!(bed.tracker.counts().contexts, 1);
@@ -81,7 +81,7 @@ fn a_malformed_context_is_ignored_and_counted() {
     bed.received(on(1), (100, 110), &get_in("/", "00-nonsense-01"));
     bed.sent(on(1), (120, 130), OK);
     let span = bed.span();
-    assert_eq!((span.parent, span.format, span.sampled), (None, None, true));
+    assert_eq!((span.parent, span.format, span.sampled), (None, None, None));
     assert_eq!(bed.tracker.counts().malformed_contexts, 1);
 }
 
@@ -445,6 +445,6 @@ fn children_of_an_unsampled_request_are_unsampled() {
     let client = bed.span();
     assert_eq!(
         (client.sampled, client.parent.unwrap().1),
-        (false, ParentSource::Execution)
+        (Some(false), ParentSource::Execution)
     );
 }

@@ -271,7 +271,7 @@ fn unsampled_spans_are_counted_and_not_sent() {
     let mock = Mock::start(&runtime, []);
     let mut exporter = exporter(settings(otlp(&mock.url, BINARY)), 0, &runtime);
     exporter.span(&Span {
-        sampled: false,
+        sampled: Some(false),
         ..samples::server()
     });
     let counts = finish(exporter);
