@@ -1,13 +1,18 @@
 //! Kitex on netpoll: its transports, with and without the trace context, and what can go wrong in a
 //! handler. One server, one port for all of them.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use tests::agent::Family;
-use tests::rpc::check::{Events, Facts};
+use tests::load;
+use tests::rpc::check::{self, Events, Facts, Pids};
 use tests::rpc::{Call, Done, Form, Stack};
 use tests::span::Value;
 
 use super::{exact, int, text};
 use crate::Test;
+use crate::common::Traced;
 
 /// The tests of this module.
 pub fn tests() -> Vec<(&'static str, Test)> {
@@ -20,6 +25,9 @@ pub fn tests() -> Vec<(&'static str, Test)> {
         }),
         ("kitex_protobuf", protobuf),
         ("kitex_grpc", grpc),
+        ("kitex_mux", mux),
+        ("kitex_json", json),
+        ("kitex_mesh_header", mesh_header),
     ]
 }
 
@@ -39,6 +47,9 @@ fn call(number: usize, form: Form, context: bool) -> Call {
     };
     let method = match form {
         Form::Thrift => method.to_string(),
+        // The server of its own has no such.
+        Form::Json if ["declared", "oneway"].contains(&method) => "echo".into(),
+        Form::Json => method.into(),
         // The Protobuf service has no such, and capitals.
         Form::Protobuf if ["declared", "oneway"].contains(&method) => "Echo".into(),
         Form::Protobuf => method[..1].to_uppercase() + &method[1..],
@@ -195,4 +206,132 @@ fn grpc(family: Family) {
         facts.both.push(("rpc.response.status_code", text(status)));
         facts
     });
+}
+
+/// One connection for all calls, several of which share a write, and whose replies come in any order.
+fn mux(family: Family) {
+    let stack = Stack::Kitex("mux", Form::Thrift);
+    let server = stack.serve();
+    let calls: Vec<Call> = (1..=4 * CALLS)
+        .map(|number| call(number, Form::Thrift, true))
+        .collect();
+    exact(family, (stack, &server), 50, &calls, |call, done| {
+        let name = format!("Echo/{}", call.method);
+        in_header(facts(call, "thrift", "ttheader_framed", name), call, done)
+    });
+}
+
+/// Messages made of JSON and an IDL, on both sides.
+fn json(family: Family) {
+    for (transport, named) in [
+        ("framed", "framed"),
+        ("ttheader", "ttheader"),
+        ("ttheaderframed", "ttheader_framed"),
+    ] {
+        let stack = Stack::Kitex(transport, Form::Json);
+        let server = stack.serve();
+        let carries = transport != "framed";
+        let calls: Vec<Call> = (1..=CALLS)
+            .map(|number| call(number, Form::Json, carries))
+            .collect();
+        exact(family, (stack, &server), 1, &calls, |call, done| {
+            let name = match carries {
+                true => format!("Echo/{}", call.method),
+                false => call.method.clone(),
+            };
+            let mut facts = facts(call, "thrift", named, name);
+            facts.both.push(("rpc.thrift.protocol", text("binary")));
+            match (carries, &call.method[..]) {
+                (true, _) => in_header(facts, call, done),
+                (false, "missing") => {
+                    let error = ("error.type", text("20"));
+                    facts.client.push(error.clone());
+                    facts.server.push(error);
+                    facts
+                }
+                (false, _) => facts,
+            }
+        });
+    }
+}
+
+/// A client, this test, that puts the mesh header before its messages, as a mesh does; Kitex reads it.
+fn mesh_header(family: Family) {
+    let server = Stack::Kitex("framed", Form::Thrift).serve();
+    let traced = Traced::attach(family, &[server.pid()]);
+    let calls: Vec<Call> = (1..=40)
+        .map(|number| Call {
+            method: "echo".into(),
+            send: vec![number],
+            ..Call::new(number, "")
+        })
+        .collect();
+    let mut done = Vec::new();
+    let mut connection = TcpStream::connect(server.address).expect("it listens");
+    for call in &calls {
+        let traceparent = ("RPC_TRANSIT_traceparent", &call.traceparent[..]);
+        let mut wire = mesh(&[("destService", "test.echo"), traceparent]);
+        let message = echo(call);
+        let framed = call.id % 2 == 0;
+        if framed {
+            wire.extend_from_slice(&(message.len() as u32).to_be_bytes());
+        }
+        wire.extend_from_slice(&message);
+        let began = load::now();
+        connection.write_all(&wire).expect("it reads");
+        let mut answer = vec![0; message.len() + if framed { 4 } else { 0 }];
+        connection.read_exact(&mut answer).expect("it answers");
+        done.push(Done {
+            id: call.id,
+            code: 0,
+            got: vec![],
+            began,
+            ended: load::now(),
+        });
+    }
+    drop(connection);
+    let (spans, _) = traced.finish();
+    let pids = Pids {
+        client: None,
+        server: Some(server.pid()),
+    };
+    check::exact(&spans, &calls, &done, pids, |call, _| {
+        let transport = match call.id % 2 {
+            0 => "framed",
+            _ => "buffered",
+        };
+        facts(call, "thrift", transport, call.method.clone())
+    });
+}
+
+/// `FFAF`, the length of what follows, and the count of pairs of texts behind their lengths.
+fn mesh(pairs: &[(&str, &str)]) -> Vec<u8> {
+    let mut words = (pairs.len() as u16).to_be_bytes().to_vec();
+    for text in pairs.iter().flat_map(|(key, value)| [key, value]) {
+        words.extend_from_slice(&(text.len() as u16).to_be_bytes());
+        words.extend_from_slice(text.as_bytes());
+    }
+    [
+        &[0xff, 0xaf],
+        &(words.len() as u16).to_be_bytes()[..],
+        &words,
+    ]
+    .concat()
+}
+
+/// A call in Thrift's strict binary encoding; its answer is as long.
+fn echo(call: &Call) -> Vec<u8> {
+    let text = "m".repeat(call.send[0]);
+    let method = call.method.as_bytes();
+    [
+        &[0x80, 0x01, 0, 1],
+        &(method.len() as u32).to_be_bytes()[..],
+        method,
+        &(call.id as u32).to_be_bytes(),
+        &[11, 0, 1],
+        &(text.len() as u32).to_be_bytes(),
+        text.as_bytes(),
+        &[0],
+    ]
+    .concat()
 }

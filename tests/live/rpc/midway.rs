@@ -1,4 +1,9 @@
-//! Attaching to gRPC connections that have been in use: HPACK's table was filled before we looked.
+//! Attaching to gRPC connections that have been in use: HPACK's table was filled before we looked, and
+//! bodies may be under way.
+
+use std::collections::HashSet;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tests::agent::Family;
 use tests::rpc::check::Pids;
@@ -15,6 +20,7 @@ pub fn tests() -> Vec<(&'static str, Test)> {
     vec![
         ("midway_first_contexts", first_contexts),
         ("midway_known_tables", known_tables),
+        ("midway_200_streams", many_streams),
     ]
 }
 
@@ -98,6 +104,61 @@ fn known_tables(family: Family) {
         assert_eq!(done.len(), calls.len(), "{stack:?}");
         known(stack, &spans, &calls, pids, false);
     }
+}
+
+/// Attaches in the middle of 200 streams that never pause, 1 MB bodies among them; and once more when the
+/// connection is 10 s older. Every call that begins once the agent is ready is two spans.
+fn many_streams(family: Family) {
+    const CALLS: usize = 2_000;
+    let sized = |number: usize, turn| match number % 20 == turn {
+        true => vec![1_000_000],
+        false => vec![0],
+    };
+    let call = |number: usize| Call {
+        send: sized(number, 0),
+        answer: sized(number, 5),
+        ..Call::new(number, "/test.Echo/Unary")
+    };
+    let server = Stack::GrpcGo.serve();
+    let mut client = Stack::GrpcGo.client(&server, 200);
+    let pids = Pids {
+        client: Some(client.pid()),
+        server: Some(server.pid()),
+    };
+    let mut told = 0;
+    let mut tell = |client: &mut Client, count| {
+        let calls: Vec<Call> = (told + 1..=told + count).map(call).collect();
+        told += count;
+        client.tell(&calls);
+        calls
+    };
+    tell(&mut client, CALLS);
+    let begun = Instant::now();
+    for after in [Duration::ZERO, Duration::from_secs(10)] {
+        while begun.elapsed() < after {
+            tell(&mut client, 10);
+        }
+        let attached = [client.pid(), server.pid()];
+        let attaching = thread::spawn(move || Traced::attach(family, &attached));
+        while !attaching.is_finished() {
+            tell(&mut client, 10);
+        }
+        let traced = attaching.join().expect("attached");
+        let calls = tell(&mut client, CALLS);
+        client.wait_done(calls[CALLS - 1].id);
+        let (spans, _) = traced.finish();
+        let ids: HashSet<String> = calls.iter().map(Call::trace_id).collect();
+        let (spans, before): (Vec<_>, Vec<_>) = spans
+            .into_iter()
+            .partition(|span| ids.contains(&span.trace_id));
+        known(Stack::GrpcGo, &spans, &calls, pids, false);
+        for span in before {
+            // Whatever is said of calls that had begun, it is of none that was not made.
+            let of_call = span.text("tracer.parent.source") == "propagated";
+            assert!(!of_call || span.trace_id.starts_with("c0000"), "{span:?}");
+        }
+    }
+    assert!(client.finish().iter().all(|done| done.code == 0));
 }
 
 /// Two spans a call, by its ids; what else is known of each is its call's. `path`: that is known.

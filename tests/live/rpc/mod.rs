@@ -13,6 +13,7 @@ mod gateway;
 mod grpc;
 mod http2;
 mod kitex;
+mod kitex_streams;
 mod midway;
 mod thrift;
 
@@ -24,6 +25,7 @@ pub fn tests() -> Vec<(&'static str, Test)> {
         http2::tests(),
         thrift::tests(),
         kitex::tests(),
+        kitex_streams::tests(),
         gateway::tests(),
     ]
     .concat()

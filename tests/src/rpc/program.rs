@@ -25,8 +25,8 @@ pub enum Stack {
     Tonic,
     /// Go's net/http, HTTP/2 without TLS.
     Http2,
-    /// Kitex for Go: the client's transport, and whether its service is the Protobuf one. One server
-    /// takes them all.
+    /// Kitex for Go: the client's transport, and how it writes messages. One server takes them all, but
+    /// for the transport `mux` and for JSON, which have one each.
     Kitex(&'static str, Form),
     /// Apache Thrift for Python: transport and protocol of both sides.
     Thrift(&'static str),
@@ -38,6 +38,18 @@ pub enum Stack {
 pub enum Form {
     Thrift,
     Protobuf,
+    /// Thrift, by a client and a server that know the service by its IDL alone.
+    Json,
+}
+
+impl Form {
+    fn name(self) -> &'static str {
+        match self {
+            Form::Thrift => "thrift",
+            Form::Protobuf => "protobuf",
+            Form::Json => "json",
+        }
+    }
 }
 
 impl Stack {
@@ -88,12 +100,10 @@ impl Stack {
         };
         match (self, role) {
             (Stack::Kitex(transport, form), "call") => {
-                let form = match form {
-                    Form::Thrift => "thrift",
-                    Form::Protobuf => "protobuf",
-                };
-                command.args(arguments).args([transport, form])
+                command.args(arguments).args([transport, form.name()])
             }
+            (Stack::Kitex("mux", _), _) => command.args(["0", "mux"]),
+            (Stack::Kitex(_, Form::Json), _) => command.args(["0", "json"]),
             (Stack::Thrift(form), "serve") => command.arg(form).args(arguments),
             (Stack::Thrift(form), _) => command.args(arguments).arg(form),
             _ => command.args(arguments),

@@ -90,15 +90,15 @@ pub enum Event {
     /// The response's fields that follow its body (HTTP/2; where there is no body, they are its head
     /// and come as [`Event::ResponseHead`]).
     Trailers(ExchangeId, Box<http::Head>),
-    /// One side gave the exchange up (HTTP/2 RST_STREAM). What is unfinished of it follows as
-    /// [`Incomplete::StreamReset`].
+    /// One side gave the exchange up (RST_STREAM of HTTP/2, the reset of a TTHeader stream). What is
+    /// unfinished of it follows as [`Incomplete::StreamReset`].
     Reset {
         /// The exchange.
         exchange: ExchangeId,
         /// Who gave it up.
         side: Side,
-        /// Why: RFC 9113, section 7.
-        code: u32,
+        /// Why, as it says.
+        cause: Cause,
     },
     /// The response's last byte. The exchange is over, unless its request has not ended yet (an
     /// early answer): then with the request's end.
@@ -117,6 +117,25 @@ pub enum Event {
     },
     /// What follows is not ours to read (WebSocket, CONNECT, a protocol unknown).
     Opaque,
+}
+
+/// Why one side gave an exchange up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// HTTP/2's error code (RFC 9113, section 7).
+    Code(u32),
+    /// The exception in a TTHeader stream's reset; none if there is none in it.
+    Failure(Option<Box<rpc::Failure>>),
+}
+
+impl Cause {
+    /// HTTP/2's error code, if it is one.
+    pub fn code(&self) -> Option<u32> {
+        match self {
+            Cause::Code(code) => Some(*code),
+            Cause::Failure(_) => None,
+        }
+    }
 }
 
 /// What a message says of itself.

@@ -111,8 +111,7 @@ impl<'a> Outcome<'a> {
             return Outcome::Status(code, b"");
         }
         let cut_off = rpc::cut_off(span);
-        let reset = span.streamed.as_ref().and_then(|streamed| streamed.reset);
-        if let (Some(Incomplete::StreamReset), Some(reset)) = (cut_off, reset) {
+        if let (Some(Incomplete::StreamReset), Some(reset)) = (cut_off, span.reset()) {
             return Outcome::Status(of_reset(span, reset), b"");
         }
         cut_off.map_or(Outcome::Unknown, Outcome::CutOff)
@@ -164,18 +163,18 @@ fn of_http(status: u16) -> Option<u32> {
 
 /// grpc/grpc, doc/PROTOCOL-HTTP2.md, "Errors". A call that is given up when its time is over exceeded
 /// its deadline: clients say CANCEL then, too.
-fn of_reset(span: &Span, reset: Reset) -> u32 {
-    match reset.code {
-        http2::REFUSED_STREAM => UNAVAILABLE,
-        http2::CANCEL => {
+fn of_reset(span: &Span, reset: &Reset) -> u32 {
+    match reset.cause.code() {
+        Some(http2::REFUSED_STREAM) => UNAVAILABLE,
+        Some(http2::CANCEL) => {
             let after = reset.at_ns.saturating_sub(span.start_ns);
             match timeout(span) {
                 Some(timeout) if after >= timeout - timeout / EARLY_PART => DEADLINE_EXCEEDED,
                 _ => CANCELLED,
             }
         }
-        http2::ENHANCE_YOUR_CALM => RESOURCE_EXHAUSTED,
-        http2::INADEQUATE_SECURITY => PERMISSION_DENIED,
+        Some(http2::ENHANCE_YOUR_CALM) => RESOURCE_EXHAUSTED,
+        Some(http2::INADEQUATE_SECURITY) => PERMISSION_DENIED,
         // NO_ERROR as well: a call does not end so.
         _ => INTERNAL,
     }

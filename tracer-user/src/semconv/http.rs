@@ -116,12 +116,12 @@ pub(super) fn failure(span: &Span) -> Option<Failure> {
     match span.incomplete.filter(|_| cut)? {
         Incomplete::ConnectionClosed => Some(Failure::ConnectionClosed),
         Incomplete::StreamReset => {
-            let reset = span.streamed.as_ref().and_then(|streamed| streamed.reset);
+            let reset = span.reset();
+            let code = reset.and_then(|reset| reset.cause.code());
             let unneeded = span.kind == Kind::Server
-                && reset.is_some_and(|reset| {
-                    reset.side == Side::Request && NEEDED_NO_MORE.contains(&reset.code)
-                });
-            (!unneeded).then_some(Failure::Reset(reset.map(|reset| reset.code)))
+                && reset.is_some_and(|reset| reset.side == Side::Request)
+                && code.is_some_and(|code| NEEDED_NO_MORE.contains(&code));
+            (!unneeded).then_some(Failure::Reset(code))
         }
         _ => None,
     }

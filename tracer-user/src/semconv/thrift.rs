@@ -5,11 +5,12 @@
 //! status is none, as Kitex itself has it.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 use super::text::{Short, of_header};
 use super::{AttributeSink, CapturedHeader, Options, name, network, rpc};
 use crate::protocol::rpc::{Codec, Failure, Head, Key, Kind as Message, Transport};
-use crate::protocol::{Incomplete, Side};
+use crate::protocol::{Cause, Incomplete, Side};
 use crate::span::{Kind, Span};
 
 /// Types of `TApplicationException` (apache/thrift, lib/go/thrift/application_exception.go); Kitex
@@ -27,6 +28,10 @@ const EXCEPTIONS: [&str; 11] = [
     "INVALID_PROTOCOL",
     "UNSUPPORTED_CLIENT_TYPE",
 ];
+
+/// Of the exceptions in a reset, those that say that the call was given up, here or by whom it was made
+/// for; the others are timeouts (kitex, pkg/remote/trans/ttstream/exception.go).
+const CANCELED: RangeInclusive<i32> = 12007..=12013;
 
 /// Integer keys of a TTHeader (cloudwego/gopkg, protocol/ttheader).
 mod key {
@@ -122,13 +127,24 @@ impl<'a> Why<'a> {
                 return Some(Why::Exception);
             }
         }
-        let reset = span.streamed.as_ref().and_then(|streamed| streamed.reset);
-        let by_client = reset.is_some_and(|reset| reset.side == Side::Request);
-        match rpc::cut_off(span)? {
-            // The client changed its mind.
-            Incomplete::StreamReset if by_client && span.kind == Kind::Server => None,
-            reason => Some(Why::CutOff(reason)),
+        let cut_off = rpc::cut_off(span)?;
+        let Some(reset) = span.reset() else {
+            return Some(Why::CutOff(cut_off));
+        };
+        let failure = match &reset.cause {
+            Cause::Failure(failure) => failure.as_deref(),
+            Cause::Code(_) => None,
+        };
+        // The client changed its mind.
+        let unneeded = match failure {
+            Some(Failure::Exception { type_id, .. }) => CANCELED.contains(type_id),
+            Some(Failure::Declared(_)) => false,
+            None => true,
+        };
+        if unneeded && reset.side == Side::Request && span.kind == Kind::Server {
+            return None;
         }
+        Some(failure.map_or(Why::CutOff(cut_off), Why::Failure))
     }
 }
 

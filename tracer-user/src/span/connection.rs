@@ -103,8 +103,8 @@ pub struct Connection {
     pub connect: Option<(u64, u64)>,
     /// The kernel told of it: addresses, role.
     pub described: bool,
-    /// An exchange has begun on it.
-    pub used: bool,
+    /// End of the transfer with its first request's first byte, boot-time ns.
+    pub opened: Option<u64>,
     /// Exchanges whose span is not made.
     pub open: Open,
     /// What flows through it.
@@ -202,7 +202,7 @@ impl Table {
             lonely: false,
             connect: None,
             described: false,
-            used: false,
+            opened: None,
             open: Open::default(),
             feed: Feed::new(true),
             touched: now,

@@ -159,7 +159,7 @@ pub struct Exchange {
     pub answer_span: Option<SpanId>,
     /// Where its first byte lies in the requests' direction.
     pub position: u64,
-    /// It is the first on its connection.
+    /// It is the first on its connection, or came along with it.
     pub opening: bool,
     /// Server: who read it, where that is evidence.
     pub executor: Option<Executor>,

@@ -115,11 +115,11 @@ impl Tracker {
             E::Reset {
                 exchange: id,
                 side,
-                code,
+                cause,
             } => {
                 if let Some((_, exchange)) = self.find(slot, id) {
                     let end = at.moment(side).end;
-                    exchange.was_reset(side, code, end);
+                    exchange.was_reset(side, cause, end);
                     if !exchange.response.is_over() {
                         exchange.stamps.closed = end;
                     }

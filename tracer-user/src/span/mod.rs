@@ -158,4 +158,9 @@ impl Span {
     pub fn http_response(&self) -> Option<&http::Head> {
         self.response.as_ref().and_then(Head::http)
     }
+
+    /// Who gave it up and why, if one side did.
+    pub fn reset(&self) -> Option<&Reset> {
+        self.streamed.as_ref()?.reset.as_ref()
+    }
 }

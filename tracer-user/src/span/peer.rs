@@ -7,7 +7,7 @@
 //! The client sends before the server reads, but on another processor, so the server's record may
 //! come first. Then the server's exchange waits, and its span is held back if it is over meanwhile. A
 //! call that wants no answer is over before the server knows of it: then the client's span is held.
-//! A connection whose client never showed up is not waited for again.
+//! A connection whose client did not show up is not waited for again until it does.
 
 use super::connection::{Connection, Ends, Slot};
 use super::exchange::Exchange;
@@ -49,12 +49,15 @@ impl Tracker {
             Kind::Client => exchange.opening,
         };
         let may_come = (peer.is_some() || may_come) && !connection.lonely;
-        let numbers = connection.peer_numbers;
+        let (numbers, lonely) = (connection.peer_numbers, connection.lonely);
         let other = peer.and_then(|peer| self.other_end(exchange, &ends, peer, numbers));
         if let Some(other) = other {
             let seen = self.exchanges[other].id.wrapping_sub(exchange.id);
             if seen != numbers {
                 self.expect_numbers(slot, seen);
+            }
+            if lonely && let Some(connection) = self.table.get_mut(slot) {
+                connection.lonely = false;
             }
         }
         match (kind, other) {

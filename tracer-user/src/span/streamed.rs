@@ -6,8 +6,8 @@
 use smallvec::SmallVec;
 
 use super::exchange::Exchange;
-use crate::protocol::Side;
 use crate::protocol::http::Head;
+use crate::protocol::{Cause, Side};
 
 /// Messages kept at all, of all exchanges in flight: 48 MB. Ten thousand streams that each carry as
 /// many as a span holds by default keep 1.2 million.
@@ -44,12 +44,12 @@ pub struct StreamMessage {
 }
 
 /// Why a stream ended early.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reset {
     /// Who gave it up.
     pub side: Side,
-    /// RFC 9113, section 7.
-    pub code: u32,
+    /// Why, as it says.
+    pub cause: Cause,
     /// End of the transfer that said so. Unix ns.
     pub at_ns: u64,
 }
@@ -81,9 +81,9 @@ impl Exchange {
     }
 
     /// One side gave it up; `at_ns` is in boot time. The first word counts.
-    pub fn was_reset(&mut self, side: Side, code: u32, at_ns: u64) {
+    pub fn was_reset(&mut self, side: Side, cause: Cause, at_ns: u64) {
         let at_ns = at_ns.saturating_add_signed(self.to_unix);
-        let reset = Reset { side, code, at_ns };
+        let reset = Reset { side, cause, at_ns };
         self.streamed().reset.get_or_insert(reset);
     }
 

@@ -379,7 +379,8 @@ impl Tracker {
             connect: connection.connect.take(),
             ..Stamps::default()
         };
-        stamps.request.first = at.moment(Side::Request);
+        let first_at = at.moment(Side::Request);
+        stamps.request.first = first_at;
         let mut request = Message::default();
         request.start(&mut self.counts.messages);
         let exchange = Exchange {
@@ -394,7 +395,7 @@ impl Tracker {
             sent: None,
             answer_span: None,
             position: connection.feed.position(first),
-            opening: !std::mem::replace(&mut connection.used, true),
+            opening: *connection.opened.get_or_insert(first_at.end) == first_at.end,
             executor,
             to_unix: self.to_unix,
             stamps,

@@ -5,7 +5,7 @@ use proptest::prelude::{Just, Strategy, prop, prop_compose, prop_oneof};
 use super::{START, client, server};
 use crate::protocol::http::{self, Version};
 use crate::protocol::rpc::{Codec, Failure, Head, Key, Kind, Transport};
-use crate::protocol::{self, Side, Sizes};
+use crate::protocol::{self, Cause, Side, Sizes};
 use crate::span::{Reset, Span, StreamMessage, Streamed};
 
 /// The metadata of a gRPC call; fields to add.
@@ -126,10 +126,10 @@ pub(crate) fn grpc_stream() -> Span {
 }
 
 /// The stream is given up after so many ns, and no answer came.
-pub(crate) fn given_up(span: Span, side: Side, code: u32, after: u64) -> Span {
+pub(crate) fn given_up(span: Span, side: Side, cause: Cause, after: u64) -> Span {
     let reset = Reset {
         side,
-        code,
+        cause,
         at_ns: span.start_ns + after,
     };
     Span {
@@ -303,7 +303,7 @@ prop_compose! {
                 .collect(),
             not_kept: not_kept.into(),
             trailers: trailers.map(Box::new),
-            reset: reset.map(|(side, code, at_ns)| Reset { side, code, at_ns }),
+            reset: reset.map(|(side, code, at_ns)| Reset { side, cause: Cause::Code(code), at_ns }),
         })
     }
 }

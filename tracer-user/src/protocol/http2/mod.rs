@@ -34,7 +34,7 @@ use reader::{Reader, Step};
 use stream::{Phase, Stream};
 use streams::Streams;
 
-use super::{Event, ExchangeId, Framing, Incomplete, Input, Protocol, Side};
+use super::{Cause, Event, ExchangeId, Framing, Incomplete, Input, Protocol, Side};
 
 /// Requests after which a response that may have been in a hole is not awaited any more. Of those
 /// under way at once, 100 or 250 as a rule, nearly all are answered by then.
@@ -342,7 +342,7 @@ impl Http2 {
             out.push(Event::Reset {
                 exchange: stream.exchange,
                 side,
-                code,
+                cause: Cause::Code(code),
             });
         }
         for side in [Side::Request, Side::Response] {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::protocol::{Event, ExchangeId, Head, Side, Sizes};
+use crate::protocol::{Cause, Event, ExchangeId, Head, Side, Sizes};
 
 /// An event in short: `q` of the request, `r` of the response; `+` begins, `!` is cut off.
 pub fn word(event: &Event) -> String {
@@ -42,8 +42,11 @@ pub fn word(event: &Event) -> String {
         Event::Reset {
             exchange,
             side,
-            code,
-        } => format!("{}{exchange} reset {code}", letter(*side)),
+            cause,
+        } => match cause {
+            Cause::Code(code) => format!("{}{exchange} reset {code}", letter(*side)),
+            Cause::Failure(failure) => format!("{}{exchange} reset {failure:?}", letter(*side)),
+        },
         Event::Incomplete {
             exchange,
             side,

@@ -2,15 +2,15 @@
 //! stream.
 //!
 //! A stream is one exchange. The client's header frame opens it, data frames carry one message each,
-//! a trailer ends its sender's side, and a reset ends it all. Stream ids count upwards in the client's
+//! a trailer ends its sender's side, and a reset ends it all and may say why, by an exception. Stream ids count upwards in the client's
 //! process, and so may be negative; a connection never sees one twice.
 
 use hashbrown::HashMap;
 
 use super::FRAME_TYPE;
-use crate::protocol::rpc::{self, Key};
+use crate::protocol::rpc::{self, Failure, Key};
 use crate::protocol::thrift::begin::{Read, Short};
-use crate::protocol::{Event, ExchangeId, Head, Incomplete, Side, Sizes};
+use crate::protocol::{Cause, Event, ExchangeId, Head, Incomplete, Side, Sizes};
 
 /// What a frame is of, and for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +58,6 @@ pub(in crate::protocol) fn frame(stream: i32, fields: &[(Key, Vec<u8>)]) -> Read
 /// connections.
 const STREAM_LIMIT: usize = 1024;
 
-/// What a reset means, in HTTP/2's codes, which [`Event::Reset`] speaks: CANCEL.
-const CANCEL: u32 = 8;
-
 /// One stream.
 #[derive(Debug)]
 struct Stream {
@@ -90,6 +87,8 @@ pub(in crate::protocol) struct Streams {
     missed: Option<Incomplete>,
     /// Bytes of the content of each side's frame being read.
     content: [u64; 2],
+    /// What it says that went wrong.
+    failure: [Option<Failure>; 2],
 }
 
 impl Streams {
@@ -137,6 +136,7 @@ impl Streams {
         head: Box<rpc::Head>,
         out: &mut Vec<Event>,
     ) {
+        self.failure[side as usize] = head.failure.clone();
         let Some(stream) = self.open.get_mut(&frame.stream) else {
             return;
         };
@@ -186,7 +186,8 @@ impl Streams {
         let exchange = stream.exchange;
         let way = &mut stream.ways[side as usize];
         way.wire = way.wire.saturating_add(sizes.wire);
-        if way.over {
+        // Who has sent all may still give up the answer.
+        if way.over && frame.kind != FrameKind::Reset {
             return;
         }
         if !way.begun {
@@ -217,10 +218,11 @@ impl Streams {
                 });
             }
             FrameKind::Reset => {
+                let failure = self.failure[side as usize].take();
                 out.push(Event::Reset {
                     exchange,
                     side,
-                    code: CANCEL,
+                    cause: Cause::Failure(failure.map(Box::new)),
                 });
                 for side in [Side::Request, Side::Response] {
                     let way = &mut stream.ways[side as usize];

@@ -4,7 +4,7 @@ use super::*;
 use crate::export::samples::rpc::{
     given_up, grpc_client, grpc_request, grpc_response, grpc_server, trailers,
 };
-use crate::protocol::{Incomplete, Side};
+use crate::protocol::{Cause, Incomplete, Side};
 
 const MS: u64 = 1_000_000;
 
@@ -189,21 +189,41 @@ fn given_up_streams() {
         request: grpc_request("/shop.Prices/Get", &[("grpc-timeout", "100m")]),
         ..span
     };
-    let cancelled = given_up(in_time(grpc_client()), Side::Request, 8, 50 * MS);
+    let cancelled = given_up(
+        in_time(grpc_client()),
+        Side::Request,
+        Cause::Code(8),
+        50 * MS,
+    );
     assert_eq!(outcome(&cancelled), said_error("CANCELLED", ""));
     assert_eq!(one(&cancelled, "tracer.incomplete"), "stream_reset");
-    let late = given_up(in_time(grpc_client()), Side::Request, 8, 99 * MS);
+    let late = given_up(
+        in_time(grpc_client()),
+        Side::Request,
+        Cause::Code(8),
+        99 * MS,
+    );
     assert_eq!(outcome(&late), said_error("DEADLINE_EXCEEDED", ""));
 
-    let cancelled = given_up(in_time(grpc_server()), Side::Request, 8, 50 * MS);
+    let cancelled = given_up(
+        in_time(grpc_server()),
+        Side::Request,
+        Cause::Code(8),
+        50 * MS,
+    );
     assert_eq!(
         outcome(&cancelled),
         said_ok("CANCELLED"),
         "not the server's fault"
     );
-    let late = given_up(in_time(grpc_server()), Side::Request, 8, 101 * MS);
+    let late = given_up(
+        in_time(grpc_server()),
+        Side::Request,
+        Cause::Code(8),
+        101 * MS,
+    );
     assert_eq!(outcome(&late), said_error("DEADLINE_EXCEEDED", ""));
-    let untimed = given_up(grpc_client(), Side::Request, 8, 3_600_000 * MS);
+    let untimed = given_up(grpc_client(), Side::Request, Cause::Code(8), 3_600_000 * MS);
     assert_eq!(outcome(&untimed), said_error("CANCELLED", ""));
 
     for (code, name) in [
@@ -215,7 +235,7 @@ fn given_up_streams() {
         (12, "PERMISSION_DENIED"),
         (99, "INTERNAL"),
     ] {
-        let span = given_up(grpc_client(), Side::Response, code, MS);
+        let span = given_up(grpc_client(), Side::Response, Cause::Code(code), MS);
         assert_eq!(outcome(&span), said_error(name, ""), "{code}");
     }
 }
@@ -223,7 +243,7 @@ fn given_up_streams() {
 #[test]
 fn a_reset_after_the_whole_answer_changes_nothing() {
     let mut span = grpc_client();
-    let reset = given_up(grpc_client(), Side::Response, 0, MS)
+    let reset = given_up(grpc_client(), Side::Response, Cause::Code(0), MS)
         .streamed
         .unwrap()
         .reset;
@@ -251,7 +271,7 @@ fn a_call_whose_connection_ended_says_only_that() {
 
 #[test]
 fn a_refused_stream_without_a_code_says_so() {
-    let mut span = given_up(grpc_client(), Side::Response, 0, MS);
+    let mut span = given_up(grpc_client(), Side::Response, Cause::Code(0), MS);
     span.streamed.as_mut().unwrap().reset = None;
     assert_eq!(one(&span, "error.type"), "stream_reset");
 }

@@ -80,7 +80,12 @@ fn what_hpack_hides_is_left_out() {
 #[test]
 fn a_reset_stream_is_an_error_of_who_did_not_get_what_it_needs() {
     let outcome = |span: Span, side, code| {
-        let span = given_up(http2(span, &FIELDS), side, code, 1_000_000);
+        let span = given_up(
+            http2(span, &FIELDS),
+            side,
+            crate::protocol::Cause::Code(code),
+            1_000_000,
+        );
         (one(&span, "error.type"), error(&span).is_some())
     };
     let error = |name: &str| (name.to_owned(), true);

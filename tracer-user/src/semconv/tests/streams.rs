@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::export::samples::rpc::{given_up, grpc_client, grpc_server, grpc_stream};
-use crate::protocol::{Incomplete, Side};
+use crate::protocol::{Cause, Incomplete, Side};
 
 const MS: u64 = 1_000_000;
 
@@ -111,7 +111,7 @@ fn streams_have_the_events_of_streams() {
 
 #[test]
 fn a_stream_given_up_finishes_then() {
-    let span = given_up(grpc_stream(), Side::Request, 8, 5 * MS);
+    let span = given_up(grpc_stream(), Side::Request, Cause::Code(8), 5 * MS);
     let streamed = Box::new(crate::span::Streamed {
         messages: grpc_stream().streamed.unwrap().messages,
         requests: 2,

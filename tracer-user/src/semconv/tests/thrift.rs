@@ -3,7 +3,7 @@
 use super::*;
 use crate::export::samples::rpc::{given_up, thrift, thrift_client, thrift_server, ttheader};
 use crate::protocol::rpc::{self, Codec, Failure, Kind as Message, Transport};
-use crate::protocol::{Incomplete, Side};
+use crate::protocol::{Cause, Incomplete, Side};
 
 fn answered_with(failure: Failure) -> rpc::Head {
     let kind = match failure {
@@ -238,10 +238,41 @@ fn calls_that_were_cut_off() {
         (one(&span, "error.type"), error(&span)),
         (String::new(), None)
     );
-    let span = given_up(server(), Side::Request, 0, 1);
+    let unsaid = || Cause::Failure(None);
+    let span = given_up(server(), Side::Request, unsaid(), 1);
     assert_eq!(error(&span), None, "the client changed its mind");
-    let span = given_up(client(), Side::Request, 0, 1);
-    assert_eq!(one(&span, "error.type"), "stream_reset");
+    for side in [Side::Request, Side::Response] {
+        let span = given_up(client(), side, unsaid(), 1);
+        assert_eq!(one(&span, "error.type"), "stream_reset");
+    }
+}
+
+#[test]
+fn a_reset_says_why() {
+    let server = || thrift_server(thrift(Message::Call), None);
+    let client = || thrift_client(thrift(Message::Call), None);
+    let because = |type_id| {
+        let message = b"so".to_vec();
+        Cause::Failure(Some(Failure::Exception { type_id, message }.into()))
+    };
+    for (type_id, server_too) in [
+        (12006, true),
+        (12007, false),
+        (12010, false),
+        (12013, false),
+        // Timeouts.
+        (12014, true),
+        (12015, true),
+    ] {
+        let span = given_up(client(), Side::Request, because(type_id), 1);
+        assert_eq!(one(&span, "error.type"), type_id.to_string());
+        assert_eq!(error(&span).as_deref(), Some("so"));
+        let span = given_up(server(), Side::Request, because(type_id), 1);
+        assert_eq!(error(&span).is_some(), server_too, "{type_id}");
+        // Given up by itself.
+        let span = given_up(server(), Side::Response, because(type_id), 1);
+        assert_eq!(one(&span, "error.type"), type_id.to_string());
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::script::{answer, call, thrift, trailers};
 use super::*;
-use crate::protocol::{Event as Told, Side, Sizes, rpc};
+use crate::protocol::{Cause, Event as Told, Side, Sizes, rpc};
 
 use Side::{Request, Response};
 
@@ -23,7 +23,7 @@ fn reset(exchange: u64, side: Side, code: u32) -> Told {
     Told::Reset {
         exchange,
         side,
-        code,
+        cause: Cause::Code(code),
     }
 }
 
@@ -205,8 +205,8 @@ fn a_call_given_up_by_its_client_ends_then() {
     assert_eq!((span.start_ns, span.end_ns), (unix(100), unix(310)));
     let given_up = span.streamed.unwrap().reset.unwrap();
     assert_eq!(
-        (given_up.side, given_up.code, given_up.at_ns),
-        (Request, 8, unix(310))
+        (given_up.side, given_up.cause, given_up.at_ns),
+        (Request, Cause::Code(8), unix(310))
     );
     assert_eq!(bed.messages(), (1, 1, vec![]), "the answer never began");
     bed.stop();

@@ -11,7 +11,7 @@ mod streams;
 
 use super::Thrift;
 use crate::protocol::rpc::{self, Failure, Key};
-use crate::protocol::{Event, Framing, Head, Incomplete, Input, Protocol, Side};
+use crate::protocol::{Cause, Event, Framing, Head, Incomplete, Input, Protocol, Side};
 
 type Wire = crate::protocol::tests::wire::Wire<Thrift>;
 
@@ -51,8 +51,15 @@ fn word(event: &Event) -> String {
         Event::Reset {
             exchange,
             side: by,
-            code,
-        } => format!("{}{exchange}x {code}", side(*by)),
+            cause: Cause::Failure(why),
+        } => match why.as_deref() {
+            Some(Failure::Exception { type_id, message }) => format!(
+                "{}{exchange}x {type_id} {}",
+                side(*by),
+                message.escape_ascii()
+            ),
+            why => format!("{}{exchange}x {why:?}", side(*by)),
+        },
         Event::Incomplete {
             exchange,
             side: by,

@@ -111,11 +111,38 @@ fn a_reset_ends_both_sides() {
     );
     assert_eq!(
         wire.ask(frame(1, RESET, &[], &why)),
-        ["q0x 8", "q0! stream_reset", "r0! stream_reset"]
+        ["q0x 12007 canceled", "q0! stream_reset", "r0! stream_reset"]
     );
     // Kitex' client sends a trailer all the same.
     assert!(wire.ask(frame(1, TRAILER, &[], b"")).is_empty());
     assert!(wire.close().is_empty());
+}
+
+#[test]
+fn a_client_that_has_sent_all_may_still_give_up_the_answer() {
+    let mut wire = wire();
+    wire.ask(frame(1, HEADER, &[("isn", "Chat")], b""));
+    wire.answer(frame(1, HEADER, &[], b""));
+    wire.ask(frame(1, TRAILER, &[], b""));
+    let words = wire.ask(frame(1, RESET, &[("ttscp", "caller")], b""));
+    assert_eq!(words, ["q0x None", "r0! stream_reset"]);
+    assert!(wire.answer(frame(1, TRAILER, &[], b"")).is_empty());
+    assert!(wire.close().is_empty());
+}
+
+#[test]
+fn a_reset_may_say_nothing_and_what_another_frame_said_is_not_its_own() {
+    let mut wire = wire();
+    for stream in [1, 2, 3] {
+        wire.ask(frame(stream, HEADER, &[("isn", "Chat")], b""));
+    }
+    let why = strict(rpc::Kind::Exception, "chat", 1, &exception("late", 12015));
+    wire.answer([frame(1, HEADER, &[], b""), frame(1, TRAILER, &[], &why)].concat());
+    let words = wire.answer(frame(2, RESET, &[], b""));
+    assert!(words.contains(&"r1x None".to_owned()), "{words:?}");
+    // It breaks off before its type.
+    let words = wire.ask(frame(3, RESET, &[], &why[..why.len() - 5]));
+    assert_eq!(words[0], "q2x 0 late");
 }
 
 #[test]
