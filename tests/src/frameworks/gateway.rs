@@ -1,6 +1,8 @@
 //! Gateways: a program that is asked over HTTP and asks another one behind it, each by the means of its
 //! framework.
 
+use std::path::Path;
+
 use super::serve;
 use crate::load::{Request, get};
 use crate::servers::Server;
@@ -63,19 +65,33 @@ impl Gateway {
     /// Starts both programs, without tracing of their own.
     #[track_caller]
     pub fn start(self) -> Pair {
-        let (behind, front, more) = match self {
+        self.start_with(&[], &[])
+    }
+
+    /// Starts both programs with their own OpenTelemetry tracing, whose spans go to the files `front`
+    /// and `behind` of that folder; of go-zero and Kratos.
+    #[track_caller]
+    pub fn start_traced(self, folder: &Path) -> Pair {
+        let [front, behind] = ["front", "behind"].map(|name| folder.join(name));
+        let (front, behind) = (front.to_string_lossy(), behind.to_string_lossy());
+        self.start_with(&["-trace", &front], &["-trace", &behind])
+    }
+
+    #[track_caller]
+    fn start_with(self, front_more: &[&str], behind_more: &[&str]) -> Pair {
+        let (behind, [program, role], more) = match self {
             Gateway::HertzKitex(transport) => (
-                serve("kitex", &["serve"]),
+                ["kitex", "serve"],
                 ["hertz", "serve"],
                 vec!["-transport", transport],
             ),
-            Gateway::GoZero => (serve("gozero", &["rpc"]), ["gozero", "rest"], vec![]),
-            Gateway::Kratos => (serve("kratos", &["grpc"]), ["kratos", "http"], vec![]),
-            Gateway::NetHttp => (serve("nethttp", &["serve"]), ["nethttp", "serve"], vec![]),
+            Gateway::GoZero => (["gozero", "rpc"], ["gozero", "rest"], vec![]),
+            Gateway::Kratos => (["kratos", "grpc"], ["kratos", "http"], vec![]),
+            Gateway::NetHttp => (["nethttp", "serve"], ["nethttp", "serve"], vec![]),
         };
-        let [program, role] = front;
+        let behind = serve(behind[0], &[&behind[1..], behind_more].concat());
         let address = behind.address.to_string();
-        let arguments = [vec![role, "-behind", &address], more].concat();
+        let arguments = [&[role, "-behind", &address], &more[..], front_more].concat();
         Pair {
             gateway: self,
             front: serve(program, &arguments),

@@ -8,8 +8,13 @@ use std::process::Command;
 use crate::servers::{Server, built, fixture};
 
 mod gateway;
+pub mod instants;
+mod kitex;
+mod record;
 
 pub use gateway::{Gateway, Pair};
+pub use kitex::Kitex;
+pub use record::{Event, Record, records, sdk_spans};
 
 /// A program of the fixtures: `hertz`, `kitex`, `gozero`, `kratos`, `nethttp`; all are compiled if need be.
 #[track_caller]
@@ -30,5 +35,10 @@ pub fn program(name: &str) -> PathBuf {
 /// Starts a program of the fixtures that serves, on a port of its own.
 #[track_caller]
 pub fn serve(name: &str, arguments: &[&str]) -> Server {
-    Server::announced(Command::new(program(name)).args(arguments))
+    let mut command = Command::new(program(name));
+    // Times of the SDK's spans are written as local ones; batches come soon.
+    command
+        .env("TZ", "UTC")
+        .env("OTEL_BSP_SCHEDULE_DELAY", "50");
+    Server::announced(command.args(arguments))
 }
