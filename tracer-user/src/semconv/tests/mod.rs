@@ -1,6 +1,7 @@
 //! Spans spelled out, and exactly what they say.
 
 mod attributes;
+mod conventions;
 mod grpc;
 mod http2;
 mod stages;
