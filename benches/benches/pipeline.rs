@@ -16,7 +16,7 @@ use tracer::export::{Endpoint, Exporter, Otlp, Protocol, Settings};
 use tracer::metrics::{Exemplars, Recorder};
 use tracer::protocol::Framing;
 use tracer::resource::{self, SharedResource};
-use tracer::semconv;
+use tracer::semconv::{self, Paths};
 use tracer::span::{Host, Program, Span, Tracker};
 
 const CONNECTIONS: u64 = 64;
@@ -297,9 +297,11 @@ fn pipeline(criterion: &mut Criterion) {
             bencher.iter_custom(|count| {
                 (0..count)
                     .map(|_| {
-                        let mut exporter = exporter();
+                        let (mut exporter, mut paths) = (exporter(), Paths::default());
                         let start = cpu_time();
-                        run(&records, &own, |span| _ = exporter.span(&span));
+                        run(&records, &own, |span| {
+                            _ = exporter.span(&span, paths.name(&span));
+                        });
                         cpu_time() - start
                     })
                     .sum()
@@ -309,12 +311,12 @@ fn pipeline(criterion: &mut Criterion) {
             bencher.iter_custom(|count| {
                 (0..count)
                     .map(|_| {
-                        let mut exporter = exporter();
+                        let (mut exporter, mut paths) = (exporter(), Paths::default());
                         let mut recorder =
                             Recorder::new(semconv::Options::default(), Exemplars::default());
                         let start = cpu_time();
                         run(&records, &own, |span| {
-                            let kept = exporter.span(&span);
+                            let kept = exporter.span(&span, paths.name(&span));
                             recorder.record(&span, kept);
                         });
                         cpu_time() - start

@@ -114,7 +114,8 @@ fn differences(span: &Span, seen: &Seen, url: &str) -> Vec<String> {
         .and_then(|port| port.parse().ok())
         .expect("a port");
     compare("kind", span.kind.to_string(), CLIENT.to_string());
-    compare("name", span.name.clone(), seen.method.clone());
+    let name = check::http_name(&seen.method, &seen.target);
+    compare("name", span.name.clone(), name);
     compare("parent", span.parent.clone(), String::new());
     compare(
         "method",

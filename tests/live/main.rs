@@ -14,6 +14,7 @@ mod common;
 mod exact;
 mod export;
 mod frameworks;
+mod names;
 mod rpc;
 mod shapes;
 mod traffic;
@@ -38,6 +39,7 @@ fn main() {
         collector::tests(),
         rpc::tests(),
         frameworks::tests(),
+        names::tests(),
         commandline::tests(),
     ]
     .concat();

@@ -61,6 +61,7 @@ pub struct Stats {
     pub transfers: Transfers,
     pub messages: Messages,
     pub spans: Spans,
+    pub limits: BTreeMap<String, u64>,
 }
 
 /// Counters of the kernel side.

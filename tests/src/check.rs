@@ -78,6 +78,17 @@ pub fn queue(spans: &[Span]) {
     }
 }
 
+/// What a span of a request is called, if the ids in its path are numbers.
+pub fn http_name(method: &str, target: &str) -> String {
+    let path = target.split('?').next().unwrap_or_default();
+    let called = |segment: &str| match segment.parse::<u64>() {
+        Ok(_) => "{id}".to_owned(),
+        Err(_) => segment.to_owned(),
+    };
+    let path: Vec<String> = path.split('/').map(called).collect();
+    format!("{method} {}", path.join("/"))
+}
+
 /// What a server span says of its exchange that is not so.
 pub fn facts(span: &Span, exchange: &Exchange) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -90,7 +101,8 @@ pub fn facts(span: &Span, exchange: &Exchange) -> Vec<String> {
     let some = |value: u64| format!("{:?}", Some(value as i64));
     let status = exchange.response.status;
     compare("kind", span.kind.to_string(), SERVER.to_string());
-    compare("name", span.name.clone(), exchange.method.into());
+    let name = http_name(exchange.method, &exchange.target);
+    compare("name", span.name.clone(), name);
     compare("trace id", span.trace_id.clone(), exchange.trace_id.clone());
     compare("parent", span.parent.clone(), exchange.parent.clone());
     compare(

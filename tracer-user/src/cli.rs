@@ -108,6 +108,14 @@ pub struct Cli {
     #[arg(value_parser = header_name)]
     pub capture_headers: Vec<String>,
 
+    /// Call paths that match this their `http.route` (repeatable): /users/{id}, /files/*
+    #[arg(long = "route", value_name = "PATTERN", help_heading = WHAT)]
+    pub routes: Vec<String>,
+
+    /// What names HTTP spans [default: path]
+    #[arg(long, value_name = "WHAT", help_heading = WHAT)]
+    pub names: Option<Names>,
+
     /// Which kernel hooks to use [env: TRACER_PROBES; default: auto, the first that works]
     #[arg(long, value_name = "FAMILY", help_heading = RUN)]
     pub probes: Option<Probes>,
@@ -181,6 +189,15 @@ pub enum Level {
     Base,
     /// None
     Disabled,
+}
+
+/// `--names`: what names HTTP spans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Names {
+    /// Method and route, or the path with its ids taken out
+    Path,
+    /// Method alone
+    Method,
 }
 
 /// `--probes`: which family of kernel hooks.

@@ -21,6 +21,7 @@ use crate::metrics::{Recorder, Snapshot, Unmeasured};
 use crate::probe::{KernelCounters, Probes, Waker};
 use crate::protocol::{Framing, Incomplete};
 use crate::resource;
+use crate::semconv::Paths;
 use crate::span::{Host, Program, Span, Tracker, TrackerCounts, boot_now, boot_to_unix};
 use crate::target::Targets;
 
@@ -84,6 +85,7 @@ pub struct Metering {
 
 /// What the tracker hands on.
 struct Outlet {
+    paths: Paths,
     exporter: Exporter,
     metering: Option<Metering>,
     resource: resource::Options,
@@ -95,7 +97,8 @@ struct Outlet {
 
 impl Host for Outlet {
     fn span(&mut self, span: Span) {
-        let kept = self.exporter.span(&span);
+        let path = self.paths.name(&span);
+        let kept = self.exporter.span(&span, path);
         if let Some(metering) = &mut self.metering {
             metering.recorder.record(&span, kept);
         }
@@ -122,6 +125,7 @@ impl Pipeline {
     pub fn new(
         probes: Probes,
         targets: Targets,
+        paths: Paths,
         exporter: Exporter,
         metering: Option<Metering>,
         resource: resource::Options,
@@ -139,6 +143,7 @@ impl Pipeline {
             targets,
             tracker,
             outlet: Outlet {
+                paths,
                 exporter,
                 metering,
                 resource,
@@ -251,6 +256,7 @@ impl Pipeline {
                 &self.tracker.counts(),
                 self.bad_records,
                 unmeasured,
+                self.outlet.paths.cut(),
             )
         };
         recorder.snapshot(unix_now(), counters, |each| self.tracker.each_open(each))
@@ -292,6 +298,7 @@ impl Pipeline {
         }
         let kernel = self.probes.counters();
         let tracker = self.tracker.counts();
+        let paths_cut = self.outlet.paths.cut();
         let spans = self.outlet.exporter.finish(FINISH);
         if let Some(reader) = reader {
             // A panic there has ended the process already.
@@ -299,7 +306,7 @@ impl Pipeline {
         }
         Counters {
             spans,
-            ..counters(&kernel, &tracker, self.bad_records, unmeasured)
+            ..counters(&kernel, &tracker, self.bad_records, unmeasured, paths_cut)
         }
     }
 }
@@ -333,6 +340,7 @@ fn counters(
     tracker: &TrackerCounts,
     bad_records: u64,
     unmeasured: Unmeasured,
+    paths_cut: u64,
 ) -> Counters {
     let messages = &tracker.messages;
     let limits = &tracker.limits;
@@ -375,6 +383,7 @@ fn counters(
             ("exchanges", limits.exchanges),
             ("held_spans", limits.held),
             ("processes", limits.processes),
+            ("path_names", paths_cut),
             ("metric_series", unmeasured.overflowed),
             ("metric_services", unmeasured.services),
         ]),

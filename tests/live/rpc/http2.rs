@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
 use tests::agent::Family;
+use tests::check::http_name;
 use tests::rpc::check::{Events, Facts};
 use tests::rpc::{Call, Done, Stack};
 use tests::servers::{Kind, Server};
@@ -57,7 +58,7 @@ fn facts(call: &Call, done: &Done, address: SocketAddr) -> Facts {
     let mut server = vec![("url.path", text(path))];
     server.extend(error(500));
     Facts {
-        name: method.into(),
+        name: http_name(method, target),
         both: vec![
             ("http.request.method", text(method)),
             ("http.response.status_code", int(done.code as usize)),

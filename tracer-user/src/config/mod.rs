@@ -20,7 +20,7 @@ use crate::context::{Format, Formats};
 use crate::export::{self, Batching, Limits, Sampler};
 use crate::probe;
 use crate::resource;
-use crate::semconv::{self, CapturedHeader};
+use crate::semconv::{self, CapturedHeader, Routes};
 use crate::target::Selection;
 
 /// A run as the user wants it.
@@ -38,6 +38,8 @@ pub struct Config {
     pub metrics: export::metrics::Metrics,
     /// Which propagated contexts are read.
     pub formats: Formats,
+    /// What paths are called.
+    pub routes: Routes,
     /// What all processes are called.
     pub resource: resource::Options,
     /// The run ends after this; none = when the user says so.
@@ -76,6 +78,8 @@ impl Config {
             batching: batching(&mut variables),
         };
         let metrics = metrics::readers(&cli, &mut variables);
+        let routes = Routes::new(cli.routes.iter().map(String::as_str))
+            .map_err(|wrong| format!("--route: {wrong}"))?;
         let resource = resource::Options {
             service_name: cli
                 .service_name
@@ -124,6 +128,7 @@ impl Config {
             export,
             metrics,
             formats,
+            routes,
             resource,
             duration: cli.duration,
             stats,
@@ -179,6 +184,10 @@ fn wording(cli: &Cli, variables: &mut Variables) -> semconv::Options {
         known_methods: variables
             .text("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS")
             .map(|text| list(&text)),
+        names: match cli.names {
+            None | Some(cli::Names::Path) => semconv::Names::Path,
+            Some(cli::Names::Method) => semconv::Names::Method,
+        },
     }
 }
 
@@ -374,6 +383,16 @@ mod tests {
             all("", [("TRACER_CAPTURE_HEADERS", "a b")]).warnings.len(),
             1
         );
+    }
+
+    #[test]
+    fn names_and_routes() {
+        let wording = all("", []).export.wording;
+        assert_eq!(wording.names, semconv::Names::Path);
+        let wording = all("--names method --route /a/{b}", []).export.wording;
+        assert_eq!(wording.names, semconv::Names::Method);
+        let said = config("tracer --all --route a", []).unwrap_err();
+        assert!(said.starts_with("--route: 'a' does not begin"), "{said}");
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub use self::settings::{
     Batching, Endpoint, Limits, Otlp, Output, Protocol, Settings, Signal, parse_headers,
 };
 use crate::counters::Spans;
-use crate::semconv;
+use crate::semconv::{self, PathName};
 use crate::span::Span;
 
 /// Why the export can't start.
@@ -180,9 +180,9 @@ impl Exporter {
         semconv::messages_wanted(self.options.level, self.limits.events)
     }
 
-    /// Takes a span: encodes it into its batch, prints it. Never waits. Returns whether the sampler
-    /// keeps it.
-    pub fn span(&mut self, span: &Span) -> bool {
+    /// Takes a span, and what its path is called: encodes it into its batch, prints it. Never waits.
+    /// Returns whether the sampler keeps it.
+    pub fn span(&mut self, span: &Span, path: Option<PathName<'_>>) -> bool {
         self.made += 1;
         if !self.sampler.keeps(span) {
             self.unsampled += 1;
@@ -192,7 +192,7 @@ impl Exporter {
         let print_encoded = self.console.as_ref().is_some_and(Console::wants_encoded);
         if deliver || print_encoded {
             self.scratch.clear();
-            encode::span(span, &self.options, &self.limits, &mut self.scratch);
+            encode::span(span, path, &self.options, &self.limits, &mut self.scratch);
         }
         if deliver && let Some(delivery) = &mut self.otlp {
             delivery.push(span, &self.scratch);

@@ -26,6 +26,7 @@ use crate::messages;
 use crate::metrics::Recorder;
 use crate::pipeline::{Metering, Pipeline, Stopper};
 use crate::probe::{self, Probes};
+use crate::semconv::Paths;
 use crate::target::{self, Held, Process, Selection, Targets};
 
 use command::Command;
@@ -173,6 +174,7 @@ fn start(config: Config, tell: &Sender<Happening>) -> Result<Started, Error> {
     let pipeline = Pipeline::new(
         probes,
         targets,
+        Paths::new(config.routes),
         exporter,
         metering,
         config.resource,

@@ -9,7 +9,8 @@ use crate::span::{Kind, Span};
 /// Name of a span whose method is not known, or not a known one.
 const UNKNOWN: &str = "HTTP";
 
-pub(super) fn span_name<'a>(span: &'a Span, options: &Options) -> &'a str {
+/// What the method is called in a span's name.
+pub(super) fn method_name<'a>(span: &'a Span, options: &Options) -> &'a str {
     span.http_request()
         .and_then(|head| known_method(head.method(), options))
         .unwrap_or(UNKNOWN)

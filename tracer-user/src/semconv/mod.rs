@@ -19,8 +19,11 @@ mod grpc;
 mod http;
 pub mod metrics;
 mod network;
+mod paths;
+mod route;
 mod rpc;
 mod server;
+mod template;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -28,6 +31,8 @@ mod thrift;
 mod url;
 
 pub use events::{STAGES, SpanEvent, Stage, events, messages_wanted, stages, stages_by_place};
+pub use paths::{PathName, Paths};
+pub use route::Routes;
 
 use std::borrow::Cow;
 
@@ -76,6 +81,18 @@ pub struct Options {
     pub captured: Vec<CapturedHeader>,
     /// `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS`: instead of the standard's; none = those.
     pub known_methods: Option<Vec<String>>,
+    /// `--names`.
+    pub names: Names,
+}
+
+/// What names an HTTP span. Attributes do not depend on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Names {
+    /// The method, and what its path is called ([`Paths`]).
+    #[default]
+    Path,
+    /// The method alone, as the conventions have it where no framework tells its route.
+    Method,
 }
 
 /// A header whose values go on spans because the user named it.
@@ -156,12 +173,27 @@ fn texts<'a>(values: impl Iterator<Item = &'a [u8]>, name: &str, sink: &mut impl
     }
 }
 
-/// Names a span: low cardinality, so never a path.
-pub fn span_name<'a>(span: &'a Span, options: &Options) -> Cow<'a, str> {
+/// Names a span: tells the pieces of its name, which is low in cardinality, so never a path as it is.
+/// `path` is what [`Paths`] says of it.
+pub fn span_name<R>(
+    span: &Span,
+    path: Option<PathName<'_>>,
+    options: &Options,
+    tell: impl FnOnce(&[&str]) -> R,
+) -> R {
     match System::of(span) {
-        System::Http => http::span_name(span, options).into(),
-        System::Grpc => grpc::method(span).unwrap_or("grpc".into()),
-        System::Thrift => thrift::method(span).unwrap_or_else(|| thrift::system(span).into()),
+        System::Http => {
+            let method = http::method_name(span, options);
+            match path.filter(|_| options.names == Names::Path) {
+                Some(path) => tell(&[method, " ", path.as_str()]),
+                None => tell(&[method]),
+            }
+        }
+        System::Grpc => tell(&[&grpc::method(span).unwrap_or("grpc".into())]),
+        System::Thrift => match thrift::method(span) {
+            Some(method) => tell(&[&method]),
+            None => tell(&[thrift::system(span)]),
+        },
     }
 }
 
@@ -176,13 +208,21 @@ pub fn error(span: &Span) -> Option<Cow<'_, str>> {
     message.map(text::in_short)
 }
 
-/// Tells the sink every attribute of the span.
-pub fn attributes(span: &Span, options: &Options, sink: &mut impl AttributeSink) {
+/// Tells the sink every attribute of the span. `path` is what [`Paths`] says of it.
+pub fn attributes(
+    span: &Span,
+    path: Option<PathName<'_>>,
+    options: &Options,
+    sink: &mut impl AttributeSink,
+) {
     match System::of(span) {
         System::Http => {
             match span.kind {
                 Kind::Server => server::attributes(span, options, sink),
                 Kind::Client => client::attributes(span, options, sink),
+            }
+            if let Some(path) = path {
+                sink.text(path.attribute(span.kind), &[path.as_str()]);
             }
             http::common(span, options, sink);
         }

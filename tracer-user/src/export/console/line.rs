@@ -31,7 +31,8 @@ pub(super) struct Line {
 impl Line {
     pub(super) fn of(span: &Span, options: &semconv::Options) -> Self {
         let mut picked = Picked::default();
-        semconv::attributes(span, options, &mut picked);
+        // It shows the path itself.
+        semconv::attributes(span, None, options, &mut picked);
         let error = semconv::error(span).is_some();
         if picked.is_rpc && picked.status.is_empty() && span.response.is_some() && !error {
             picked.status = "OK".to_owned();

@@ -44,7 +44,13 @@ fn pipe() -> (Pipe, Receiver<Vec<u8>>) {
 
 fn give(console: &mut Console, span: &Span) {
     let mut encoded = Vec::new();
-    encode::span(span, &Options::default(), &Limits::default(), &mut encoded);
+    encode::span(
+        span,
+        None,
+        &Options::default(),
+        &Limits::default(),
+        &mut encoded,
+    );
     console.span(span, &encoded, &Options::default());
 }
 

@@ -9,7 +9,7 @@ mod tests;
 
 use super::settings::Limits;
 use crate::resource::{Resource, Value};
-use crate::semconv::{self, AttributeSink, SpanEvent};
+use crate::semconv::{self, AttributeSink, PathName, SpanEvent};
 use crate::span::{Kind, ParentSource, Span, StreamMessage};
 
 /// A field's number with its wire type, one byte: all but one of our fields are below 16.
@@ -50,7 +50,14 @@ mod flag {
 }
 
 /// Appends a `Span` message, without the key and length that its container gives it.
-pub(super) fn span(span: &Span, options: &semconv::Options, limits: &Limits, out: &mut Vec<u8>) {
+/// `path` is what its path is called.
+pub(super) fn span(
+    span: &Span,
+    path: Option<PathName<'_>>,
+    options: &semconv::Options,
+    limits: &Limits,
+    out: &mut Vec<u8>,
+) {
     use span_field as field;
     bytes(field::TRACE_ID, &span.trace_id.0, out);
     bytes(field::SPAN_ID, &span.span_id.0, out);
@@ -68,11 +75,7 @@ pub(super) fn span(span: &Span, options: &semconv::Options, limits: &Limits, out
             ParentSource::Execution | ParentSource::SoleCandidate => 0,
         };
     }
-    bytes(
-        field::NAME,
-        semconv::span_name(span, options).as_bytes(),
-        out,
-    );
+    semconv::span_name(span, path, options, |name| text(field::NAME, name, out));
     out.push(field::KIND);
     out.push(match span.kind {
         Kind::Server => 2,
@@ -88,7 +91,7 @@ pub(super) fn span(span: &Span, options: &semconv::Options, limits: &Limits, out
         longest: limits.value_length,
         out,
     };
-    semconv::attributes(span, options, &mut attributes);
+    semconv::attributes(span, path, options, &mut attributes);
     let dropped = attributes.dropped;
     count(field::DROPPED_ATTRIBUTES, dropped, out);
 
@@ -152,6 +155,16 @@ pub(super) fn bytes(key: u8, content: &[u8], out: &mut Vec<u8>) {
     out.push(key);
     varint(content.len() as u64, out);
     out.extend_from_slice(content);
+}
+
+/// Appends a field of a text in pieces.
+fn text(key: u8, pieces: &[&str], out: &mut Vec<u8>) {
+    out.push(key);
+    let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+    varint(length as u64, out);
+    for piece in pieces {
+        out.extend_from_slice(piece.as_bytes());
+    }
 }
 
 /// `STATUS_CODE_ERROR`, and what is known of it.
@@ -361,11 +374,7 @@ impl Attributes<'_> {
     fn whole_text(&mut self, name: &str, pieces: &[&str]) {
         let length = pieces.iter().map(|piece| piece.len()).sum();
         if self.begin(name, text_field(length)) {
-            self.out.push(value_field::STRING);
-            varint(length as u64, self.out);
-            for piece in pieces {
-                self.out.extend_from_slice(piece.as_bytes());
-            }
+            text(value_field::STRING, pieces, self.out);
         }
     }
 }

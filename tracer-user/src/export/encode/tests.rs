@@ -15,6 +15,9 @@ use crate::export::{Signal, json, samples};
 use crate::protocol::http::{Head, Version};
 use crate::semconv::{CapturedHeader, Level, Options};
 
+/// What a path is called.
+const PATH: Option<PathName<'_>> = Some(PathName::Template("/users/{id}"));
+
 /// What the conventions say, as the official types have it.
 #[derive(Default)]
 struct Expected(Vec<KeyValue>);
@@ -57,7 +60,7 @@ impl AttributeSink for Expected {
 
 fn encoded(span: &Span, options: &Options, limits: &Limits) -> Decoded {
     let mut bytes = Vec::new();
-    super::span(span, options, limits, &mut bytes);
+    super::span(span, PATH, options, limits, &mut bytes);
     let decoded = Decoded::decode(bytes.as_slice()).unwrap();
     assert_eq!(
         decoded.encoded_len(),
@@ -83,7 +86,8 @@ fn check(span: &Span, options: &Options) {
     );
     let flags = 0x100 | u32::from(span.sampled != Some(false)) | if remote { 0x200 } else { 0 };
     assert_eq!(decoded.flags, flags);
-    assert_eq!(decoded.name, semconv::span_name(span, options));
+    let name = semconv::span_name(span, PATH, options, |name| name.concat());
+    assert_eq!(decoded.name, name);
     let kind = match span.kind {
         Kind::Server => 2,
         Kind::Client => 3,
@@ -92,7 +96,7 @@ fn check(span: &Span, options: &Options) {
     assert_eq!(decoded.start_time_unix_nano, span.start_ns);
     assert_eq!(decoded.end_time_unix_nano, span.end_ns);
     let mut expected = Expected::default();
-    semconv::attributes(span, options, &mut expected);
+    semconv::attributes(span, PATH, options, &mut expected);
     assert_eq!(decoded.attributes, expected.0);
     assert_eq!(decoded.dropped_attributes_count, 0);
     let mut events = Vec::new();
@@ -271,7 +275,13 @@ fn request(spans: &[Span]) -> (Vec<u8>, ExportTraceServiceRequest) {
     let mut scratch = Vec::new();
     for span in spans {
         scratch.clear();
-        super::span(span, &Options::default(), &Limits::default(), &mut scratch);
+        super::span(
+            span,
+            PATH,
+            &Options::default(),
+            &Limits::default(),
+            &mut scratch,
+        );
         batch.push(&span.resource, &scratch);
     }
     let request = batch.take().unwrap();

@@ -7,7 +7,7 @@ use crate::span::ParentSource;
 #[test]
 fn server_says_exactly_this() {
     let span = samples::server();
-    assert_eq!(span_name(&span, &Options::default()), "GET");
+    assert_eq!(named(&span), "GET /cart");
     assert_eq!(error(&span), None);
     assert_eq!(
         said(&span),
@@ -33,6 +33,7 @@ fn server_says_exactly_this() {
             "url.path=/cart",
             "url.query=id=7",
             "url.scheme=http",
+            "url.template=/cart",
             "user_agent.original=curl/8.5",
         ]
     );
@@ -41,7 +42,7 @@ fn server_says_exactly_this() {
 #[test]
 fn client_says_exactly_this() {
     let span = samples::client();
-    assert_eq!(span_name(&span, &Options::default()), "POST");
+    assert_eq!(named(&span), "POST /v1/price");
     assert!(error(&span).is_some(), "404 is a client's error");
     assert_eq!(
         said(&span),
@@ -64,21 +65,21 @@ fn client_says_exactly_this() {
             "tracer.stage.wait=0.0006s",
             "tracer.stage.write=0.00004s",
             "url.full=http://prices:9000/v1/price?item=3",
+            "url.template=/v1/price",
         ]
     );
 }
 
 #[test]
 fn methods_are_known_or_other() {
-    let options = Options::default();
     for (method, name, original) in [
-        ("QUERY", "QUERY", ""),
-        ("get", "HTTP", "get"),
-        ("PURGE", "HTTP", "PURGE"),
-        ("M-SEARCH", "HTTP", "M-SEARCH"),
+        ("QUERY", "QUERY /", ""),
+        ("get", "HTTP /", "get"),
+        ("PURGE", "HTTP /", "PURGE"),
+        ("M-SEARCH", "HTTP /", "M-SEARCH"),
     ] {
         let span = asked(method, b"/", &[]);
-        assert_eq!(span_name(&span, &options), name);
+        assert_eq!(named(&span), name);
         assert_eq!(one(&span, "http.request.method_original"), original);
         let shown = if original.is_empty() {
             method
@@ -95,8 +96,44 @@ fn known_methods_can_be_replaced() {
         known_methods: Some(vec!["PURGE".to_owned()]),
         ..Options::default()
     };
-    assert_eq!(span_name(&asked("PURGE", b"/", &[]), &options), "PURGE");
-    assert_eq!(span_name(&asked("GET", b"/", &[]), &options), "HTTP");
+    assert_eq!(
+        named_with(&asked("PURGE", b"/", &[]), &options, Routes::default()),
+        "PURGE /"
+    );
+    assert_eq!(
+        named_with(&asked("GET", b"/", &[]), &options, Routes::default()),
+        "HTTP /"
+    );
+}
+
+#[test]
+fn paths_name_spans_unless_only_methods_shall() {
+    let options = |names| Options {
+        names,
+        ..Options::default()
+    };
+    let routes = || Routes::new(["/users/{name}"]).unwrap();
+    let server = asked("GET", b"/users/ann?x=1", &[]);
+    let client = sent("GET", b"/users/ann?x=1", &[]);
+    let other = asked("GET", b"/carts/7", &[]);
+    for (span, route, template, name) in [
+        (&server, "/users/{name}", "", "GET /users/{name}"),
+        // The conventions know no route of a client.
+        (&client, "", "/users/{name}", "GET /users/{name}"),
+        (&other, "", "/carts/{id}", "GET /carts/{id}"),
+    ] {
+        assert_eq!(named_with(span, &options(Names::Path), routes()), name);
+        assert_eq!(named_with(span, &options(Names::Method), routes()), "GET");
+        for names in [Names::Path, Names::Method] {
+            let said = collect_with(span, &options(names), routes());
+            let text = |name| match said.get(name) {
+                Some(Value::Text(text)) => text.as_str(),
+                _ => "",
+            };
+            assert_eq!(text("http.route"), route);
+            assert_eq!(text("url.template"), template);
+        }
+    }
 }
 
 #[test]
@@ -309,7 +346,7 @@ fn what_was_not_seen_is_not_said() {
             "tracer.incomplete=lost_events",
         ]
     );
-    assert_eq!(span_name(&span, &Options::default()), "HTTP");
+    assert_eq!(named(&span), "HTTP");
     assert_eq!(error(&span), None, "not known is not failed");
     events(&span, Level::Detailed, |event| panic!("{event:?}"));
 }

@@ -36,7 +36,7 @@ fn said_error(code: &str, message: &str) -> (String, String, Option<String>) {
 #[test]
 fn server_says_exactly_this() {
     let span = grpc_server();
-    assert_eq!(span_name(&span, &Options::default()), "shop.Prices/Get");
+    assert_eq!(named(&span), "shop.Prices/Get");
     assert_eq!(error(&span), None);
     assert_eq!(
         said(&span),
@@ -73,7 +73,7 @@ fn server_says_exactly_this() {
 #[test]
 fn client_says_exactly_this() {
     let span = grpc_client();
-    assert_eq!(span_name(&span, &Options::default()), "shop.Prices/Get");
+    assert_eq!(named(&span), "shop.Prices/Get");
     assert_eq!(error(&span), None);
     assert_eq!(
         said(&span),
@@ -359,7 +359,7 @@ fn a_method_that_hpack_hides_is_left_out() {
         incomplete: Some(Incomplete::AttachedMidway),
         ..grpc_server()
     };
-    assert_eq!(span_name(&span, &Options::default()), "grpc");
+    assert_eq!(named(&span), "grpc");
     assert_eq!(one(&span, "rpc.method"), "");
     assert_eq!(one(&span, "tracer.incomplete"), "attached_midway");
     assert_eq!(outcome(&span), said_ok("OK"));

@@ -25,7 +25,7 @@ const FIELDS: [(&str, &[u8]); 3] = [
 #[test]
 fn pseudo_fields_tell_what_the_start_line_did() {
     let span = http2(samples::server(), &FIELDS);
-    assert_eq!(span_name(&span, &Options::default()), "GET");
+    assert_eq!(named(&span), "GET /cart");
     for (name, value) in [
         ("network.protocol.version", "2"),
         ("url.scheme", "https"),
@@ -69,7 +69,7 @@ fn what_hpack_hides_is_left_out() {
         };
         assert_eq!(one(&span, "http.response.status_code"), "");
         assert_eq!(error(&span), None);
-        assert_eq!(span_name(&span, &Options::default()), "HTTP");
+        assert_eq!(named(&span), "HTTP");
         assert_eq!(one(&span, url), "");
         assert_eq!(one(&span, "http.request.method"), "");
         assert_eq!(one(&span, "server.address"), "shop.example");

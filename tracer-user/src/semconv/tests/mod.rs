@@ -55,9 +55,24 @@ impl AttributeSink for Collected {
 }
 
 fn collect(span: &Span, options: &Options) -> BTreeMap<String, Value> {
+    collect_with(span, options, Routes::default())
+}
+
+fn collect_with(span: &Span, options: &Options, routes: Routes) -> BTreeMap<String, Value> {
     let mut collected = Collected::default();
-    attributes(span, options, &mut collected);
+    let mut paths = Paths::new(routes);
+    attributes(span, paths.name(span), options, &mut collected);
     collected.0
+}
+
+fn named_with(span: &Span, options: &Options, routes: Routes) -> String {
+    let mut paths = Paths::new(routes);
+    let path = paths.name(span);
+    span_name(span, path, options, |name| name.concat())
+}
+
+fn named(span: &Span) -> String {
+    named_with(span, &Options::default(), Routes::default())
 }
 
 /// The span's attributes as `name=value` in the order of names.

@@ -26,7 +26,7 @@ fn exception(type_id: i32, message: &str) -> rpc::Head {
 #[test]
 fn server_says_exactly_this() {
     let span = thrift_server(thrift(Message::Call), Some(thrift(Message::Reply)));
-    assert_eq!(span_name(&span, &Options::default()), "get");
+    assert_eq!(named(&span), "get");
     assert_eq!(error(&span), None);
     assert_eq!(
         said(&span),
@@ -72,7 +72,7 @@ fn a_kitex_client_says_exactly_this() {
     );
     let reply = ttheader(Message::Reply, &[("22", "2")]);
     let span = thrift_client(call, Some(reply));
-    assert_eq!(span_name(&span, &Options::default()), "Prices/get");
+    assert_eq!(named(&span), "Prices/get");
     assert_eq!(
         said(&span),
         [
@@ -122,7 +122,7 @@ fn kitex_protobuf_is_a_system_of_its_own() {
     };
     span.request = Some(unseen.into());
     span.response = None;
-    assert_eq!(span_name(&span, &Options::default()), "thrift");
+    assert_eq!(named(&span), "thrift");
     assert_eq!(one(&span, "rpc.method"), "");
 }
 

@@ -343,7 +343,7 @@ fn error_type(span: &Span) -> String {
         fn texts(&mut self, _: &str, _: &[&str]) {}
     }
     let mut picked = Picked::default();
-    crate::semconv::attributes(span, &Default::default(), &mut picked);
+    crate::semconv::attributes(span, None, &Default::default(), &mut picked);
     picked.0
 }
 

@@ -64,7 +64,7 @@ fn ttheader(seq_id: i32, keys: &[(&str, &str)], message: &[u8]) -> Vec<u8> {
 }
 
 fn name(span: &Span) -> String {
-    semconv::span_name(span, &Default::default()).into_owned()
+    semconv::span_name(span, None, &Default::default(), |name| name.concat())
 }
 
 fn failure(span: &Span) -> Option<&Failure> {

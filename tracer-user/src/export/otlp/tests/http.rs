@@ -270,10 +270,13 @@ fn unsampled_spans_are_counted_and_not_sent() {
     let runtime = runtime();
     let mock = Mock::start(&runtime, []);
     let mut exporter = exporter(settings(otlp(&mock.url, BINARY)), 0, &runtime);
-    exporter.span(&Span {
-        sampled: Some(false),
-        ..samples::server()
-    });
+    exporter.span(
+        &Span {
+            sampled: Some(false),
+            ..samples::server()
+        },
+        None,
+    );
     let counts = finish(exporter);
     assert_eq!((counts.made, counts.unsampled), (1, 1));
     assert!(mock.is_done());

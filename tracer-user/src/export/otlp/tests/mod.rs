@@ -54,11 +54,14 @@ fn exporter(settings: Settings, spans: u64, runtime: &Runtime) -> Exporter {
 fn give(exporter: &mut Exporter, spans: u64) {
     let sample = samples::server();
     for index in 1..=spans {
-        exporter.span(&Span {
-            span_id: SpanId(index.to_be_bytes()),
-            resource: SharedResource::clone(&sample.resource),
-            ..sample.clone()
-        });
+        exporter.span(
+            &Span {
+                span_id: SpanId(index.to_be_bytes()),
+                resource: SharedResource::clone(&sample.resource),
+                ..sample.clone()
+            },
+            None,
+        );
     }
 }
 
