@@ -177,9 +177,8 @@ fn any_span_has_names_with_a_home() {
 /// The forms that the conventions give: what is low in cardinality, and on the span as well.
 #[test]
 fn any_span_has_a_name_of_the_conventions_form() {
-    let options = Options::default();
     proptest!(|(span in samples::any())| {
-        let said = collect(&span, &options);
+        let said = collect(&span, &Options::default());
         let text = |name: &str| match said.get(name) {
             Some(Value::Text(text)) => Some(text.as_str()),
             _ => None,
@@ -193,7 +192,7 @@ fn any_span_has_a_name_of_the_conventions_form() {
                 words.into_iter().flatten().collect::<Vec<_>>().join(" ")
             }
         };
-        prop_assert_eq!(span_name(&span, &options), expected);
+        prop_assert_eq!(named(&span), expected);
     });
 }
 
