@@ -18,6 +18,7 @@ use clap::{Parser, ValueEnum};
 
 mod attach;
 mod connections;
+mod events;
 mod go;
 mod memory;
 mod otlp;
@@ -65,6 +66,8 @@ enum Part {
     Connections,
     /// Time from the agent's start to the first span
     Attach,
+    /// How far our events are from the frameworks' own
+    Events,
 }
 
 /// Measures, and prints every figure beside its goal. Whether all is right: goals reached, and
@@ -103,6 +106,7 @@ pub fn run(options: &Options) -> Result<bool> {
             Part::Grpc => rpc::run(options.pairs, &mut report)?,
             Part::Connections => connections::run(&mut report)?,
             Part::Attach => attach::run(&mut report)?,
+            Part::Events => events::run(&mut report)?,
         }
     }
     Ok(report.print())
