@@ -19,11 +19,12 @@ pub fn tests() -> Vec<(&'static str, Test)> {
 
 /// Its name, what spans call its transport and protocol, and the bytes of a message besides its
 /// method's name and its text.
-const FORMS: [(&str, &str, &str, Option<usize>); 5] = [
+const FORMS: [(&str, &str, &str, Option<usize>); 6] = [
     ("framed", "framed", "binary", Some(4 + OVERHEAD)),
     ("buffered", "buffered", "binary", Some(OVERHEAD)),
     ("compact", "framed", "compact", None),
     ("header", "theader", "binary", None),
+    ("zlib", "theader", "binary", None),
     ("old", "buffered", "binary_old", Some(OVERHEAD - 3)),
 ];
 

@@ -59,8 +59,13 @@ mod http2 {
 const EARLY_PART: u64 = 20;
 
 /// Whether a span is a gRPC call, by its content type; the answer's where HPACK's memory hides the
-/// request's.
-pub(super) fn is_call(request: Option<&Head>, response: Option<&Head>) -> bool {
+/// request's; where it hides both, by a status behind the answer, where only gRPC has one (gRPC-Web's
+/// is in the body or in the head).
+pub(super) fn is_call(
+    request: Option<&Head>,
+    response: Option<&Head>,
+    trailers: Option<&Head>,
+) -> bool {
     let is = |head: &Head| {
         if head.version() != Version::Http2 {
             return None;
@@ -68,7 +73,9 @@ pub(super) fn is_call(request: Option<&Head>, response: Option<&Head>) -> bool {
         head.field("content-type").map(is_content_type)
     };
     let of = |head: Option<&Head>| head.and_then(is);
-    of(request).or_else(|| of(response)).unwrap_or(false)
+    of(request)
+        .or_else(|| of(response))
+        .unwrap_or_else(|| trailers.is_some_and(|head| head.field("grpc-status").is_some()))
 }
 
 /// `application/grpc`, perhaps with a codec or parameters; gRPC-Web is another protocol.
@@ -141,8 +148,7 @@ impl<'a> Outcome<'a> {
 
 /// A field of the answer's end: the trailers, or the head that is all of it.
 fn ending<'a>(span: &'a Span, name: &str) -> Option<&'a [u8]> {
-    let trailers = span.streamed.as_ref().and_then(|s| s.trailers.as_deref());
-    trailers
+    span.trailers()
         .and_then(|trailers| trailers.field(name))
         .or_else(|| span.http_response()?.field(name))
 }

@@ -331,7 +331,7 @@ pub fn active(
     sink: &mut impl AttributeSink,
 ) -> Option<Measured> {
     let head = request.http()?;
-    if grpc::is_call(Some(head), None) {
+    if grpc::is_call(Some(head), None, None) {
         return None;
     }
     http::known_or_other(head, options, sink);

@@ -155,7 +155,11 @@ impl System {
             Some(Head::Rpc(_)) => System::Thrift,
             Some(Head::Http(head))
                 if head.version() == Version::Http2
-                    && grpc::is_call(span.http_request(), span.http_response()) =>
+                    && grpc::is_call(
+                        span.http_request(),
+                        span.http_response(),
+                        span.trailers(),
+                    ) =>
             {
                 System::Grpc
             }

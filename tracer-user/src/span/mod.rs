@@ -159,6 +159,11 @@ impl Span {
         self.response.as_ref().and_then(Head::http)
     }
 
+    /// The fields behind the response's body.
+    pub fn trailers(&self) -> Option<&http::Head> {
+        self.streamed.as_ref()?.trailers.as_deref()
+    }
+
     /// Who gave it up and why, if one side did.
     pub fn reset(&self) -> Option<&Reset> {
         self.streamed.as_ref()?.reset.as_ref()

@@ -69,6 +69,8 @@ impl Reading {
             (Kind::Reply, Reading::Struct(walk)) => {
                 walk.first.filter(|&id| id > 0).map(Failure::Declared)
             }
+            // What was read of it before, if anything was.
+            (_, Reading::Nothing) => head.failure.take(),
             _ => None,
         };
         head

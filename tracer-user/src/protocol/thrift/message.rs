@@ -4,6 +4,7 @@
 //! a connection. Only Thrift's old encoding, which has no mark, is read where nothing else can be.
 
 use super::begin::{self, Begin, Read, Short};
+use super::content::Reading;
 use super::read::be32;
 use super::theader;
 use super::walk::{self, Purpose};
@@ -364,11 +365,19 @@ fn ttheader(side: Side, bytes: &[u8], fields: &mut Vec<(Key, Vec<u8>)>) -> Read<
     }
 }
 
-/// THeader: its infos, then a message, unless that is compressed.
+/// THeader: its infos, then a message, perhaps compressed.
 fn theader(side: Side, bytes: &[u8], fields: &mut Vec<(Key, Vec<u8>)>) -> Read<Opening> {
     let header = theader::header(bytes, fields)?;
     let (at, total) = (header.length, header.total);
     let mut read = match header.codec {
+        Some(codec) if header.compressed => {
+            let end = usize::try_from(total).map_or(bytes.len(), |total| total.min(bytes.len()));
+            let payload = &bytes[at.min(end)..end];
+            let read = inflated(codec, payload, at, total)?;
+            // What was looked at is used up.
+            let at = at + payload.len();
+            read.unwrap_or_else(|| unread(side, header.seq_id, Transport::Theader, at, total))
+        }
         Some(codec) => {
             let begin = inner(bytes, at, total)?;
             if begin.codec != codec {
@@ -381,6 +390,33 @@ fn theader(side: Side, bytes: &[u8], fields: &mut Vec<(Key, Vec<u8>)>) -> Read<O
     // fbthrift's messages leave theirs 0.
     read.head.seq_id = header.seq_id;
     Ok(read)
+}
+
+/// A message whose compressed payload begins so, at that place; none if it can't be read.
+fn inflated(codec: Codec, payload: &[u8], at: usize, total: u64) -> Read<Option<Opening>> {
+    let (bytes, done) = theader::inflate(payload);
+    let length = at + payload.len();
+    let done = done || length as u64 == total;
+    let more = Short::Needs(length + 1);
+    let begin = match begin::codec(&bytes) {
+        Ok(is) if is != codec => Err(Short::Bad),
+        is => is.and_then(|codec| begin::begin(codec, &bytes)),
+    };
+    match begin {
+        Ok(begin) => {
+            let mut opening = opening(&begin, Transport::Theader, length, Some(total));
+            let content = std::mem::replace(&mut opening.content, Content::Opaque);
+            let mut reading = Reading::new(content);
+            reading.bytes(&mut &bytes[begin.length..]);
+            if !done && !reading.is_known() {
+                return Err(more);
+            }
+            opening.head = reading.answered(opening.head);
+            Ok(Some(opening))
+        }
+        Err(Short::Needs(_)) if !done => Err(more),
+        Err(_) => Ok(None),
+    }
 }
 
 /// What a begin that was read leads to.

@@ -4,7 +4,10 @@
 //! LENGTH counts what follows it, and the words hold varints: the protocol, the count of transforms
 //! and their ids, and the infos.
 //!
-//! Left out: transformed (compressed) payloads. They are not decoded, so their method is not known.
+//! Left out: transforms but zlib's, of which none is in use; a payload so transformed is not read. Of a
+//! compressed one as much is inflated as tells its method and whether the call failed.
+
+use flate2::{Decompress, FlushDecompress};
 
 use super::begin::{Read, Short};
 use super::message::HEAD_LIMIT;
@@ -14,6 +17,14 @@ use crate::protocol::ttheader;
 
 /// Bytes before the words.
 const META: usize = 14;
+
+/// The transform that compresses.
+const ZLIB: u64 = 1;
+
+/// Bytes of a compressed payload that are inflated, and of what they become: a begin with the longest
+/// name, and a text of an exception as long as they are in practice.
+const COMPRESSED_LIMIT: usize = 1024;
+const INFLATED_LIMIT: usize = 4096;
 
 /// A header.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +36,8 @@ pub(super) struct Header {
     pub length: usize,
     /// How the payload is written; None: it is transformed, or of a protocol unknown.
     pub codec: Option<Codec>,
+    /// It is compressed besides.
+    pub compressed: bool,
 }
 
 /// Bytes of the message that begins so, if they are told.
@@ -53,12 +66,14 @@ pub(super) fn header(bytes: &[u8], fields: &mut Vec<(Key, Vec<u8>)>) -> Read<Hea
     let mut words = Words(bytes.get(META..length).ok_or(Short::Needs(length))?);
     let protocol = words.number()?;
     let transforms = words.number()?;
+    let mut known = true;
     for _ in 0..transforms {
-        words.number()?;
+        known &= words.number()? == ZLIB;
     }
-    let codec = match (transforms, protocol) {
-        (0, 0) => Some(Codec::Binary),
-        (0, 2) => Some(Codec::Compact),
+    let codec = match protocol {
+        _ if !known || transforms > 1 => None,
+        0 => Some(Codec::Binary),
+        2 => Some(Codec::Compact),
         _ => None,
     };
     while !words.0.is_empty() {
@@ -80,7 +95,21 @@ pub(super) fn header(bytes: &[u8], fields: &mut Vec<(Key, Vec<u8>)>) -> Read<Hea
         seq_id: seq_id as i32,
         length,
         codec,
+        compressed: transforms > 0,
     })
+}
+
+/// What a compressed payload begins with, as far as these first bytes of it tell; true: more of it
+/// would tell no more.
+pub(super) fn inflate(payload: &[u8]) -> (Vec<u8>, bool) {
+    let input = &payload[..payload.len().min(COMPRESSED_LIMIT)];
+    let mut inflated = Vec::with_capacity(INFLATED_LIMIT);
+    let mut zlib = Decompress::new(true);
+    // What is wrong in it shows in what it says.
+    let status = zlib.decompress_vec(input, &mut inflated, FlushDecompress::Sync);
+    let ended = !matches!(status, Ok(flate2::Status::Ok | flate2::Status::BufError));
+    let full = input.len() == COMPRESSED_LIMIT || inflated.len() == INFLATED_LIMIT;
+    (inflated, ended || full)
 }
 
 /// What is left of a header's words.

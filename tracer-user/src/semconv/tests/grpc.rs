@@ -438,3 +438,25 @@ fn a_long_description_is_cut_between_characters() {
     let message = error(&span).unwrap();
     assert!(message.ends_with('ä') && (2040..=2048).contains(&message.len()));
 }
+
+#[test]
+fn a_status_behind_the_answer_tells_a_call_whose_content_types_are_hidden() {
+    use crate::protocol::http::{Head, Version};
+    let hidden = |status: &[(&str, &str)]| {
+        let span = Span {
+            request: Some(Head::request(b"POST", b"/shop.Prices/Get", Version::Http2).into()),
+            response: Some(Head::response(200, Version::Http2).into()),
+            ..ended(grpc_client(), status)
+        };
+        (
+            one(&span, "rpc.system.name"),
+            one(&span, "rpc.response.status_code"),
+        )
+    };
+    let (grpc, none) = ("grpc".to_owned(), String::new());
+    assert_eq!(
+        hidden(&[("grpc-status", "5")]),
+        (grpc, "NOT_FOUND".to_owned())
+    );
+    assert_eq!(hidden(&[("grpc-message", "so")]), (none.clone(), none));
+}

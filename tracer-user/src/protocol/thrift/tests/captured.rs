@@ -214,11 +214,11 @@ fn apache_theader() {
         // With zlib.
         (
             "000000530fff00000000012c000400010101010574726163650131000000789c6b60646064606060494dcec8676060d4e10673993232f9199838402c2066fcffffff3f260666465e060d6eb000086733300000ff4107fe",
-            "Theader/? Call  #300 trace=1",
+            "Theader/Binary Call echo #300 trace=1",
         ),
         (
             "0000003c0fff00000000012c000402010101010574726163650131000000789c6b525cc3c4929a9c912fc1949129a9cac42cc81dc0d8c898cdc400005870057f",
-            "Theader/? Call  #300 trace=1",
+            "Theader/Compact Call echo #300 trace=1",
         ),
     ];
     for (call, word) in calls {

@@ -226,16 +226,83 @@ fn theader_in_binary_and_in_compact() {
     assert_eq!(wire.protocol.framing(), Some(Framing::LengthPrefixed));
 }
 
+/// What zlib makes of a call of `echo` with the text `hi`, and of an exception of type 6, `oops!`.
+const COMPRESSED: [&[u8]; 2] = [
+    b"\x78\x9c\x6b\x60\x64\x60\x64\x60\x60\x60\x49\x4d\xce\xc8\x07\xd2\x0c\xdc\x60\x2e\x53\x46\x26\
+      \x03\x00\x2a\xcc\x03\x05",
+    b"\x78\x9c\x6b\x60\x64\x60\x66\x60\x60\x60\x49\x4d\xce\xc8\x07\xd2\x0c\xdc\x0c\x8c\x40\x92\x35\
+      \x3f\xbf\xa0\x58\x91\x83\x81\x09\xc8\x66\x63\x00\x00\x54\xdc\x04\x2b",
+];
+
 #[test]
-fn a_compressed_payload_is_not_read() {
+fn of_a_compressed_payload_is_read_what_names_it() {
+    let call = theader(0, &[1], 9, &[("trace", "1")], COMPRESSED[0]);
+    let failure = theader(0, &[1], 9, &[], COMPRESSED[1]);
+    for chunk in [1, 7, 1000] {
+        let mut wire = Wire::of(Thrift::framed(false));
+        let mut words = Vec::new();
+        for part in call.chunks(chunk) {
+            words.extend(wire.ask(part));
+        }
+        for part in failure.chunks(chunk) {
+            words.extend(wire.answer(part));
+        }
+        assert_eq!(words[1], "q0 Theader/Binary Call echo #9 trace=1");
+        assert_eq!(
+            words[4],
+            "r0 Theader/Binary Exception echo #9 exception 6 oops!"
+        );
+        assert_eq!(words.len(), 6);
+    }
+}
+
+#[test]
+fn what_is_compressed_otherwise_or_badly_is_not_read() {
+    for (transforms, payload) in [
+        (&[1][..], &b"\x78\x9c\x80\x01"[..]),
+        // Nothing, and something else than it says.
+        (&[1], b""),
+        (
+            &[1],
+            b"\x80\x01\x00\x01\x00\x00\x00\x01a\x00\x00\x00\x01\x00",
+        ),
+        (&[1], &COMPRESSED[0][..9]),
+        (&[1, 1], COMPRESSED[0]),
+        (&[3], COMPRESSED[0]),
+    ] {
+        let mut wire = Wire::of(Thrift::framed(false));
+        let call = theader(0, transforms, 9, &[("trace", "1")], payload);
+        assert_eq!(wire.ask(call)[1], "q0 Theader/? Call  #9 trace=1");
+        assert_eq!(
+            wire.answer(theader(0, transforms, 9, &[], payload))[1],
+            "r0 Theader/? Reply  #9"
+        );
+    }
+    // In binary, though its header says compact.
     let mut wire = Wire::of(Thrift::framed(false));
-    // What zlib makes of it is not looked at.
-    let call = theader(0, &[1], 9, &[("trace", "1")], b"\x78\x9c\x80\x01");
-    assert_eq!(wire.ask(call)[1], "q0 Theader/? Call  #9 trace=1");
+    let call = theader(2, &[1], 9, &[], COMPRESSED[0]);
+    assert_eq!(wire.ask(call)[1], "q0 Theader/? Call  #9");
+}
+
+#[test]
+fn a_bomb_is_inflated_so_far_only() {
+    // A message whose text is a megabyte of zeroes: blocks of nothing but distance codes.
+    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    let content = [
+        b"\x0b\x00\x01\x00\x10\x00\x00",
+        &vec![0; 1 << 20][..],
+        b"\0",
+    ]
+    .concat();
+    std::io::Write::write_all(&mut zlib, &strict(rpc::Kind::Reply, "a", 1, &content)).unwrap();
+    let mut wire = Wire::of(Thrift::framed(false));
+    wire.ask(theader(0, &[1], 1, &[], COMPRESSED[0]));
+    let words = wire.answer(theader(0, &[1], 1, &[], &zlib.finish().unwrap()));
     assert_eq!(
-        wire.answer(theader(0, &[1], 9, &[], b"\x78\x9c"))[1],
-        "r0 Theader/? Reply  #9"
+        words[1], "r0 Theader/Binary Reply a #1 declared 1",
+        "{words:?}"
     );
+    assert!(wire.protocol.memory() < 1 << 15);
 }
 
 #[test]
