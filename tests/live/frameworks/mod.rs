@@ -7,6 +7,7 @@ use crate::Test;
 mod gateways;
 mod hertz;
 mod kitex;
+mod legacy;
 mod sdk;
 
 /// The tests of these modules.
@@ -15,6 +16,7 @@ pub fn tests() -> Vec<(&'static str, Test)> {
         gateways::tests(),
         hertz::tests(),
         kitex::tests(),
+        legacy::tests(),
         sdk::tests(),
     ]
     .concat()

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::servers::{Server, built, fixture};
+use crate::servers::{self, Server, built, fixture};
 
 mod gateway;
 pub mod instants;
@@ -41,4 +41,14 @@ pub fn serve(name: &str, arguments: &[&str]) -> Server {
         .env("TZ", "UTC")
         .env("OTEL_BSP_SCHEDULE_DELAY", "50");
     Server::announced(command.args(arguments))
+}
+
+/// Starts go-zero as it was before OpenTelemetry: its rest, and the zrpc behind it.
+#[track_caller]
+pub fn serve_legacy() -> (Server, Server) {
+    let program = servers::go("go-zero-legacy");
+    let behind = Server::announced(Command::new(&program).arg("rpc"));
+    let address = behind.address.to_string();
+    let front = Server::announced(Command::new(&program).args(["rest", "-behind", &address]));
+    (front, behind)
 }
