@@ -2,8 +2,8 @@
 //! machine idle in between, each event of each of them beside what the framework's tracer recorded.
 //!
 //! The difference is what lies between the kernel's stamp and the framework's: the system call's rest,
-//! the wakeup of a goroutine, parsing. On a busy machine also whoever else has the processor; so all of
-//! it runs at real-time priority, where that is allowed: what others do is not what is measured.
+//! the wakeup of a goroutine, parsing. On a busy machine also whoever else has the processor: it wants
+//! one that does nothing else. (Real-time priority is no way out: Go's scheduler spins, and starves all.)
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -40,9 +40,6 @@ struct Side {
 /// # Errors
 /// Something was not seen that must be.
 pub fn run(report: &mut Report) -> Result<()> {
-    if !before_others() {
-        report.progress("without real-time priority: whatever else this machine does counts, too");
-    }
     let folder = tempfile::tempdir()?;
     let case = |name: &str| -> Result<std::path::PathBuf> {
         let folder = folder.path().join(name);
@@ -57,13 +54,6 @@ pub fn run(report: &mut Report) -> Result<()> {
     kitex(&case("grpc")?, "grpc", report)?;
     sdk(&case("gozero")?, Gateway::GoZero, ["rest", "zrpc"], report)?;
     sdk(&case("kratos")?, Gateway::Kratos, ["http", "grpc"], report)
-}
-
-/// Puts this thread, and whatever it starts, before all ordinary processes; whether it may.
-fn before_others() -> bool {
-    let least = libc::sched_param { sched_priority: 1 };
-    // SAFETY: the structure outlives the call; 0 is the calling thread.
-    unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const least) == 0 }
 }
 
 /// An agent on these processes, and where its spans go.
