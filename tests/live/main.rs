@@ -11,6 +11,7 @@ mod client;
 mod collector;
 mod commandline;
 mod common;
+mod context;
 mod exact;
 mod export;
 mod frameworks;
@@ -31,6 +32,7 @@ fn main() {
     }
     let tests = [
         exact::tests(),
+        context::tests(),
         shapes::tests(),
         traffic::tests(),
         attach::tests(),

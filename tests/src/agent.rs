@@ -62,6 +62,8 @@ pub struct Stats {
     pub messages: Messages,
     pub spans: Spans,
     pub limits: BTreeMap<String, u64>,
+    #[serde(default)]
+    pub contexts: Contexts,
 }
 
 /// Counters of the kernel side.
@@ -89,7 +91,19 @@ pub struct Spans {
     pub made: u64,
     pub exported: u64,
     pub unsampled: u64,
+    #[serde(default)]
+    pub unsampled_by: BTreeMap<String, u64>,
     pub dropped: BTreeMap<String, u64>,
+}
+
+/// Counters of propagated trace contexts.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[expect(missing_docs, reason = "the names are the counters'")]
+pub struct Contexts {
+    pub read: u64,
+    pub malformed: u64,
+    pub disagreeing: u64,
+    pub answered: u64,
 }
 
 impl Stats {

@@ -50,6 +50,8 @@ pub struct Span {
     /// Empty: none.
     pub parent: String,
     pub trace_state: String,
+    /// OTLP's: bit 0 is the trace's, sampled.
+    pub flags: u32,
     pub start: u64,
     pub end: u64,
     pub attributes: Attributes,
@@ -171,6 +173,7 @@ pub fn flatten(request: ExportTraceServiceRequest) -> Vec<Span> {
                     span_id: hex(&span.span_id),
                     parent: hex(&span.parent_span_id),
                     trace_state: span.trace_state,
+                    flags: span.flags,
                     start: span.start_time_unix_nano,
                     end: span.end_time_unix_nano,
                     attributes: attributes(span.attributes),

@@ -11,6 +11,8 @@ use crate::export::metrics::DEFAULT_PAGE;
 use clap::error::{ContextKind, ContextValue};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
+use crate::export::Rule;
+
 const WHICH: &str = "Which processes";
 const WHERE: &str = "Where spans go";
 const WHAT: &str = "What spans hold";
@@ -116,6 +118,16 @@ pub struct Cli {
     #[arg(long, value_name = "WHAT", help_heading = WHAT)]
     pub names: Option<Names>,
 
+    /// Keep spans that are so, whatever OTEL_TRACES_SAMPLER says, and without that variable only
+    /// these: errors, slower=TIME (repeatable)
+    #[arg(long, value_name = "RULE", value_parser = rule, help_heading = WHAT)]
+    pub keep: Vec<Rule>,
+
+    /// Leave out and count what is more
+    #[arg(long, value_name = "N", help_heading = WHAT)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_spans_per_second: Option<u64>,
+
     /// Which kernel hooks to use [env: TRACER_PROBES; default: auto, the first that works]
     #[arg(long, value_name = "FAMILY", help_heading = RUN)]
     pub probes: Option<Probes>,
@@ -219,6 +231,14 @@ fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "write it like 500ms, 10s or 5m".to_owned())
 }
 
+fn rule(text: &str) -> Result<Rule, String> {
+    match text.split_once('=') {
+        None if text == "errors" => Ok(Rule::Errors),
+        Some(("slower", time)) => duration(time).map(Rule::SlowerThan),
+        _ => Err("write it like errors or slower=250ms".to_owned()),
+    }
+}
+
 /// A header's name, in lower case as attributes have it (RFC 9110, 5.6.2: a token).
 pub fn header_name(text: &str) -> Result<String, String> {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
@@ -313,6 +333,10 @@ mod tests {
             "tracer -p 1 --level most",
             "tracer -p 1 --capture-header x:y",
             "tracer -p 1 -v -q",
+            "tracer -p 1 --keep all",
+            "tracer -p 1 --keep slower",
+            "tracer -p 1 --keep slower=250",
+            "tracer -p 1 --max-spans-per-second 0",
             "tracer --nonsense",
             "tracer nginx",
         ] {

@@ -64,8 +64,10 @@ pub struct Spans {
     pub made: u64,
     /// Accepted by the endpoint; without one, printed.
     pub exported: u64,
-    /// Left out by the sampler.
+    /// Left out by the sampler, or as too many for a second.
     pub unsampled: u64,
+    /// The same, by reason.
+    pub unsampled_by: BTreeMap<&'static str, u64>,
     /// By reason.
     pub dropped: BTreeMap<&'static str, u64>,
 }
@@ -98,8 +100,8 @@ impl Counters {
     pub fn summary(&self) -> String {
         let mut text = format!("summary: {} exported", counted(self.spans.exported, "span"));
         let mut left = Vec::new();
-        if self.spans.unsampled > 0 {
-            left.push(format!("{} unsampled", self.spans.unsampled));
+        if let Some(unsampled) = reasons("unsampled", &self.spans.unsampled_by) {
+            left.push(unsampled);
         }
         if let Some(dropped) = reasons("dropped", &self.spans.dropped) {
             left.push(dropped);
@@ -208,6 +210,7 @@ mod tests {
                 made: 4,
                 exported: 1,
                 unsampled: 1,
+                unsampled_by: BTreeMap::from([("sampler", 1), ("max_spans_per_second", 0)]),
                 dropped: BTreeMap::from([("queue_full", 2), ("endpoint", 0)]),
             },
             contexts: Contexts {
@@ -221,7 +224,7 @@ mod tests {
         };
         assert_eq!(
             counters.summary(),
-            "summary: 1 span exported of 4 made (1 unsampled, 2 dropped: 2 queue_full); \
+            "summary: 1 span exported of 4 made (1 unsampled: 1 sampler, 2 dropped: 2 queue_full); \
              2 of 5 messages complete (3 incomplete: 1 connection_closed, 2 lost_events); \
              10 transfers seen, 3 lost: 3 ring_full; 1 malformed trace context ignored; \
              2 requests with disagreeing trace contexts; 4 turned away by limits: 4 exchanges"

@@ -11,8 +11,10 @@
 use serde::{Deserialize, Serialize};
 
 pub mod check;
+mod plain;
 mod program;
 
+pub use plain::Plain;
 pub use program::{Client, Form, Load, Stack, load};
 
 /// A call that a client is to make.

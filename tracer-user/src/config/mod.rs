@@ -72,7 +72,9 @@ impl Config {
         let export = export::Settings {
             otlp,
             output,
-            sampler: sampler(&mut variables),
+            sampler: sampler(&mut variables, !cli.keep.is_empty()),
+            keep: cli.keep.clone(),
+            most_per_second: cli.max_spans_per_second,
             wording: wording(&cli, &mut variables),
             limits: limits(&mut variables),
             batching: batching(&mut variables),
@@ -210,7 +212,8 @@ fn formats(variables: &mut Variables) -> Formats {
     }
 }
 
-fn sampler(variables: &mut Variables) -> Sampler {
+/// With rules for what to keep, and no word of a sampler, only that is kept.
+fn sampler(variables: &mut Variables, rules: bool) -> Sampler {
     let argument = variables
         .text("OTEL_TRACES_SAMPLER_ARG")
         .unwrap_or_default();
@@ -219,7 +222,11 @@ fn sampler(variables: &mut Variables) -> Sampler {
         Sampler::from_names(name, "").map(|plain| (name.to_owned(), plain))
     });
     let Some((name, plain)) = sampler else {
-        return Sampler::default();
+        return if rules {
+            Sampler::OFF
+        } else {
+            Sampler::default()
+        };
     };
     match Sampler::from_names(&name, &argument) {
         Ok(sampler) => sampler,
@@ -301,6 +308,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::export::Rule;
 
     fn config<const N: usize>(line: &str, pairs: [(&str, &str); N]) -> Result<Config, String> {
         let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
@@ -461,7 +469,29 @@ mod tests {
             (named("traceidratio", "0.25"), 0)
         );
         assert_eq!(sampler("traceidratio", "2"), (named("traceidratio", ""), 1));
-        assert_eq!(sampler("sometimes", ""), (Sampler::default(), 1));
+        assert_eq!(sampler("Always_Off", ""), (Sampler::OFF, 0));
+        for bad in [
+            "sometimes",
+            "jaeger_remote",
+            "parentbased_jaeger_remote",
+            "xray",
+        ] {
+            assert_eq!(sampler(bad, ""), (Sampler::default(), 1));
+        }
+    }
+
+    #[test]
+    fn rules_keep_beside_a_sampler_and_alone() {
+        let rules = "--keep errors --keep slower=250ms --max-spans-per-second 100";
+        let alone = all(rules, []).export;
+        let slow = Rule::SlowerThan(Duration::from_millis(250));
+        assert_eq!(alone.keep, [Rule::Errors, slow]);
+        assert_eq!(
+            (alone.sampler, alone.most_per_second),
+            (Sampler::OFF, Some(100))
+        );
+        let beside = all(rules, [("OTEL_TRACES_SAMPLER", "parentbased_always_on")]).export;
+        assert_eq!(beside.sampler, Sampler::default());
     }
 
     #[test]

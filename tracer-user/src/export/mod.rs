@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!                        ┌▶ batch ─▶ otlp: a task sends, retries, accounts
-//! span ─▶ sampler ─▶ encode
+//! span ─▶ keep ─▶ encode
 //!                        └▶ batch ─▶ console json ─┐
 //!                  └▶ console pretty ──────────────┴▶ a thread writes standard output
 //! ```
@@ -17,6 +17,7 @@ mod batch;
 mod console;
 mod encode;
 mod json;
+mod keep;
 pub mod metrics;
 mod otlp;
 mod overflow;
@@ -33,6 +34,8 @@ use tokio::runtime::Handle;
 
 use self::batch::Batch;
 use self::console::Console;
+use self::keep::Keeper;
+pub use self::keep::Rule;
 use self::overflow::Overflow;
 pub use self::sampler::Sampler;
 pub use self::settings::{
@@ -118,7 +121,7 @@ const LONGEST_BATCH: usize = 3 << 20;
 
 /// Where all spans go. Owned by the pipeline's thread.
 pub struct Exporter {
-    sampler: Sampler,
+    keeper: Keeper,
     options: semconv::Options,
     limits: Limits,
     /// The span under way, encoded.
@@ -126,7 +129,6 @@ pub struct Exporter {
     otlp: Option<Delivery>,
     console: Option<Console>,
     made: u64,
-    unsampled: u64,
 }
 
 /// The way to an OTLP endpoint.
@@ -163,14 +165,13 @@ impl Exporter {
             None => None,
         };
         Ok(Exporter {
-            sampler: settings.sampler,
+            keeper: Keeper::new(settings.sampler, settings.keep, settings.most_per_second),
             options: settings.wording,
             limits: settings.limits,
             scratch: Vec::with_capacity(4096),
             otlp,
             console,
             made: 0,
-            unsampled: 0,
         })
     }
 
@@ -181,11 +182,10 @@ impl Exporter {
     }
 
     /// Takes a span, and what its path is called: encodes it into its batch, prints it. Never waits.
-    /// Returns whether the sampler keeps it.
+    /// Returns whether it is kept.
     pub fn span(&mut self, span: &Span, path: Option<PathName<'_>>) -> bool {
         self.made += 1;
-        if !self.sampler.keeps(span) {
-            self.unsampled += 1;
+        if !self.keeper.keeps(span) {
             return false;
         }
         let deliver = self.otlp.as_mut().is_some_and(Delivery::has_room);
@@ -206,6 +206,7 @@ impl Exporter {
     /// Closes batches that have waited long enough. To be called whenever spans
     /// were given, and every 100 ms or so.
     pub fn tick(&mut self, now: Instant) {
+        self.keeper.tick(now);
         if let Some(delivery) = &mut self.otlp {
             delivery.tick(now);
         }
@@ -222,9 +223,11 @@ impl Exporter {
 
     /// What became of spans so far; those on their way are in `made` only.
     pub fn counts(&self) -> Counts {
+        let left_out = self.keeper.left_out();
         let mut counts = Counts {
             made: self.made,
-            unsampled: self.unsampled,
+            unsampled: left_out.values().sum(),
+            unsampled_by: left_out,
             ..Counts::default()
         };
         for reason in [dropped::QUEUE_FULL, dropped::ENDPOINT, dropped::REJECTED] {

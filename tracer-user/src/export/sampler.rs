@@ -39,19 +39,31 @@ impl Default for Sampler {
 }
 
 impl Sampler {
+    /// `always_off`
+    pub const OFF: Sampler = Sampler {
+        parent_based: false,
+        root: Root::AlwaysOff,
+    };
+
     /// By the values of `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG` (empty = unset).
     ///
     /// # Errors
     /// A sentence naming what is wrong and what would be right.
     pub fn from_names(name: &str, argument: &str) -> Result<Self, String> {
-        let (parent_based, plain) = match name.strip_prefix("parentbased_") {
+        let lower = name.to_ascii_lowercase();
+        let (parent_based, plain) = match lower.strip_prefix("parentbased_") {
             Some(plain) => (true, plain),
-            None => (false, name),
+            None => (false, &lower[..]),
         };
         let root = match plain {
             "always_on" => Root::AlwaysOn,
             "always_off" => Root::AlwaysOff,
             "traceidratio" => Root::TraceIdRatio(threshold(argument)?),
+            "jaeger_remote" | "xray" => {
+                return Err(format!(
+                    "`{name}` asks a service what to sample, which tracer does not: always_on, always_off or traceidratio, each also after parentbased_"
+                ));
+            }
             _ => {
                 return Err(format!(
                     "`{name}` is no sampler: always_on, always_off or traceidratio, each also after parentbased_"

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
+use super::keep::Rule;
 use super::sampler::Sampler;
 use crate::semconv;
 
@@ -21,6 +22,10 @@ pub struct Settings {
     pub output: Output,
     /// Which spans are left out: `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`.
     pub sampler: Sampler,
+    /// Which are kept all the same: `--keep`.
+    pub keep: Vec<Rule>,
+    /// How many are kept in a second at most: `--max-spans-per-second`.
+    pub most_per_second: Option<u64>,
     /// What spans say.
     pub wording: semconv::Options,
     /// What a span may hold at most.
