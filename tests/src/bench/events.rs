@@ -69,7 +69,7 @@ fn attach(pids: &[u32]) -> (Agent, Sink) {
     )
 }
 
-/// Its end, and every span that has a trace id of its own for that kind and process.
+/// Ends the agent, which lost nothing; its spans.
 fn finish((agent, sink): (Agent, Sink)) -> Vec<Span> {
     agent.stop_for_stats().assert_nothing_lost();
     sink.spans()
