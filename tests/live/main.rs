@@ -16,6 +16,7 @@ mod exact;
 mod export;
 mod frameworks;
 mod names;
+mod resource;
 mod rpc;
 mod shapes;
 mod traffic;
@@ -42,6 +43,7 @@ fn main() {
         rpc::tests(),
         frameworks::tests(),
         names::tests(),
+        resource::tests(),
         commandline::tests(),
     ]
     .concat();

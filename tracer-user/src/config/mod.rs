@@ -315,6 +315,39 @@ mod tests {
         Config::new(cli, Variables::from(pairs))
     }
 
+    /// The table of the README against all variables that are ever asked for.
+    #[test]
+    fn the_readme_tells_every_variable() {
+        const README: &str = include_str!("../../../README.md");
+        let variables = Variables::from([
+            ("OTEL_TRACES_EXPORTER", "otlp"),
+            ("OTEL_METRICS_EXPORTER", "otlp,prometheus"),
+            ("OTEL_TRACES_SAMPLER", "traceidratio"),
+        ]);
+        let asked = std::rc::Rc::clone(&variables.asked);
+        let cli = Cli::try_parse_from(["tracer", "--all"]).unwrap();
+        Config::new(cli, variables).unwrap();
+        let asked = asked.borrow();
+        // What a signal has for itself is told once, with what holds for all.
+        let of_all = |name: &&String| {
+            let own = ["TRACES_", "METRICS_"]
+                .iter()
+                .find(|signal| name.contains(*signal));
+            !own.is_some_and(|own| asked.contains(&name.replacen(own, "", 1)))
+        };
+        let asked: Vec<&str> = asked.iter().filter(of_all).map(String::as_str).collect();
+        let (_, section) = README.split_once("\n## Environment\n").unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let rows = section.lines().filter_map(|row| row.strip_prefix("| `"));
+        let columns = rows.filter_map(|row| row.split(" | ").next());
+        let mut told: Vec<&str> = columns
+            .flat_map(|column| column.split('`').step_by(2))
+            .collect();
+        told.retain(|name| !name.ends_with("_PROXY"));
+        told.sort_unstable();
+        assert_eq!(told, asked);
+    }
+
     fn all<const N: usize>(flags: &str, pairs: [(&str, &str); N]) -> Config {
         config(&format!("tracer --all {flags}"), pairs).unwrap()
     }

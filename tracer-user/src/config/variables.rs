@@ -14,6 +14,9 @@ const NO_LIMIT: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 pub struct Variables {
     values: HashMap<String, String>,
     warnings: Vec<String>,
+    /// Names that were asked for.
+    #[cfg(test)]
+    pub asked: std::rc::Rc<std::cell::RefCell<std::collections::BTreeSet<String>>>,
 }
 
 impl Variables {
@@ -25,12 +28,14 @@ impl Variables {
             .filter_map(|(name, value)| Some((text(name)?, text(value)?)));
         Variables {
             values: pairs.collect(),
-            warnings: Vec::new(),
+            ..Variables::default()
         }
     }
 
     /// A variable's text without blanks around it.
     pub fn text(&self, name: &str) -> Option<String> {
+        #[cfg(test)]
+        self.asked.borrow_mut().insert(name.to_owned());
         let value = self.values.get(name)?.trim();
         Some(value.to_owned()).filter(|value| !value.is_empty())
     }

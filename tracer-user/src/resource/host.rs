@@ -23,6 +23,8 @@ pub struct Host {
     /// When it was booted, by the wall clock of now: one value for all, so that the start of a
     /// process is always told alike.
     pub booted: SystemTime,
+    /// The agent's own: who is in the same is not set apart by them.
+    pub own_cgroups: Vec<String>,
     users: HashMap<u32, String>,
 }
 
@@ -32,7 +34,7 @@ impl Host {
         HOST.get_or_init(Host::read)
     }
 
-    fn read() -> Host {
+    pub(super) fn read() -> Host {
         let line = |path| {
             let text: String = fs::read_to_string(path).ok()?;
             Some(text.trim().to_owned()).filter(|text| !text.is_empty())
@@ -42,6 +44,7 @@ impl Host {
             id: line("/etc/machine-id").or_else(|| line("/var/lib/dbus/machine-id")),
             boot_id: line("/proc/sys/kernel/random/boot_id").unwrap_or_default(),
             booted: SystemTime::now() - since_boot(),
+            own_cgroups: super::Facts::read(std::process::id()).cgroups,
             users: users(&fs::read_to_string("/etc/passwd").unwrap_or_default()),
         }
     }

@@ -7,13 +7,21 @@
 //! 2. the process' own environment: `OTEL_SERVICE_NAME`, then `service.name` in its
 //!    `OTEL_RESOURCE_ATTRIBUTES`
 //! 3. `service.name` in the agent's `OTEL_RESOURCE_ATTRIBUTES`
-//! 4. what it runs: script, module, jar or main class, else the executable ([`name`])
-//! 5. `unknown_service:` and the name the kernel has for it
+//! 4. what runs it: a pod's workload ([`kubernetes`]), the systemd service it is of ([`cgroup`]), its
+//!    container ([`container`]); not the ones that the agent itself is in
+//! 5. what it runs: script, module, jar or main class ([`name`]), the main package of a Go program
+//!    ([`artifact`]), else the executable
+//! 6. `unknown_service:` and the name the kernel has for it
 //!
 //! Any other attribute likewise: the process' own beats the agent's, both beat what is detected here.
 //! Arguments are left out, all but the program's own name: they hold secrets.
 
+mod artifact;
+mod cgroup;
+mod container;
+mod files;
 mod host;
+mod kubernetes;
 mod name;
 mod runtime;
 
@@ -121,6 +129,8 @@ struct Facts {
     environment: HashMap<OsString, OsString>,
     owner: Option<u32>,
     cgroups: Vec<String>,
+    /// Where the mounts it sees come from, each within its file system.
+    mounts: Vec<String>,
 }
 
 impl Facts {
@@ -143,6 +153,8 @@ impl Facts {
         facts.owner = process.uid().ok();
         let cgroups = process.cgroups().map(|found| found.0).unwrap_or_default();
         facts.cgroups = cgroups.into_iter().map(|cgroup| cgroup.pathname).collect();
+        let mounts = process.mountinfo().map(|found| found.0).unwrap_or_default();
+        facts.mounts = mounts.into_iter().map(|mount| mount.root).collect();
         facts
     }
 
@@ -153,6 +165,55 @@ impl Facts {
 
     fn exe_name(&self) -> Option<String> {
         file_name(self.exe.as_deref()?)
+    }
+
+    /// What the file that it runs says of its version.
+    fn version(&self, go: Option<&artifact::Go>) -> Option<String> {
+        if let Some(go) = go {
+            return go.module_version.clone();
+        }
+        let java = name::interpreter(&self.exe_name()?) == Some(name::Interpreter::Java);
+        let jar = name::jar(&self.arguments).filter(|_| java)?;
+        let path = self.directory.as_deref()?.join(jar);
+        artifact::jar_version(files::open(self.pid, &path)?)
+    }
+}
+
+/// What a process is in.
+#[derive(Debug, Default)]
+struct Surroundings {
+    pod: Option<kubernetes::Pod>,
+    container_id: Option<String>,
+    container: Option<container::Name>,
+    /// What these call the service.
+    service: Option<String>,
+}
+
+impl Surroundings {
+    fn of(facts: &Facts, host: &Host) -> Surroundings {
+        let pod = kubernetes::pod(facts, host.name.as_deref());
+        // Of a container with a namespace of its own, the cgroup may not tell.
+        let mut paths = facts.cgroups.iter().chain(&facts.mounts);
+        let id = paths.find_map(|path| cgroup::container_id(path));
+        let container = id.and_then(|id| container::name(id, Path::new("/")));
+        let unit = || facts.cgroups.iter().find_map(|path| cgroup::unit(path));
+        let service = match host.own_cgroups == facts.cgroups {
+            true => None,
+            false => {
+                let pod = pod.as_ref().and_then(|pod| pod.service());
+                let container = || {
+                    let name = container.as_ref()?;
+                    Some(name.service.as_ref().unwrap_or(&name.container).clone())
+                };
+                pod.map(str::to_owned).or_else(unit).or_else(container)
+            }
+        };
+        Surroundings {
+            container_id: id.map(str::to_owned),
+            pod,
+            container,
+            service,
+        }
     }
 }
 
@@ -172,15 +233,20 @@ fn build(facts: &Facts, options: &Options, host: &Host) -> Resource {
             .map(|(_, value)| value.clone())
             .filter(|value| !value.is_empty())
     };
+    let around = Surroundings::of(facts, host);
+    let exe = facts.exe_name();
+    let go = artifact::go(facts.pid);
     let service_name = options
         .service_name
         .clone()
         .or_else(|| facts.variable("OTEL_SERVICE_NAME"))
         .or_else(|| named(&own))
         .or_else(|| named(&options.attributes))
+        .or_else(|| around.service.clone())
+        .or_else(|| go.as_ref()?.name.clone())
         .or_else(|| {
-            let exe = facts.exe_name()?;
-            Some(name::of(&exe, &facts.arguments, facts.directory.as_deref()))
+            let directory = facts.directory.as_deref();
+            Some(name::of(exe.as_deref()?, &facts.arguments, directory))
         })
         .unwrap_or_else(|| match &facts.stat {
             Some(stat) => format!("unknown_service:{}", stat.comm),
@@ -198,6 +264,7 @@ fn build(facts: &Facts, options: &Options, host: &Host) -> Resource {
     for (key, value) in own.iter().chain(&options.attributes) {
         resource.text(key, Some(value.as_str()));
     }
+    resource.text("service.version", facts.version(go.as_ref()));
     resource.text(
         "service.instance.id",
         facts.stat.as_ref().map(|stat| instance(host, stat)),
@@ -206,7 +273,7 @@ fn build(facts: &Facts, options: &Options, host: &Host) -> Resource {
         "process.parent_pid",
         facts.stat.as_ref().map(|stat| i64::from(stat.ppid)),
     );
-    resource.text("process.executable.name", facts.exe_name());
+    resource.text("process.executable.name", exe.as_deref());
     resource.text(
         "process.executable.path",
         facts.exe.as_ref().map(|exe| exe.to_string_lossy()),
@@ -220,23 +287,20 @@ fn build(facts: &Facts, options: &Options, host: &Host) -> Resource {
         "process.creation.time",
         facts.stat.as_ref().map(|stat| created(host, stat)),
     );
-    let runtime = runtime::of(facts.pid, facts.exe_name().as_deref());
+    let (runtime, version) = runtime::of(exe.as_deref(), go.as_ref()).unzip();
+    resource.text("process.runtime.name", runtime);
+    resource.text("process.runtime.version", version.flatten());
+    resource.text("container.id", around.container_id);
     resource.text(
-        "process.runtime.name",
-        runtime.as_ref().map(|runtime| runtime.name),
+        "container.name",
+        around.container.map(|name| name.container),
     );
-    resource.text(
-        "process.runtime.version",
-        runtime.and_then(|runtime| runtime.version),
-    );
-    resource.text(
-        "container.id",
-        facts.cgroups.iter().find_map(|path| container_id(path)),
-    );
-    resource.text(
-        "k8s.pod.uid",
-        facts.cgroups.iter().find_map(|path| pod_uid(path)),
-    );
+    let pod = around.pod.unwrap_or_default();
+    resource.text("k8s.namespace.name", pod.namespace);
+    resource.text("k8s.pod.name", pod.name);
+    resource.text("k8s.pod.uid", pod.uid);
+    resource.text("k8s.container.name", pod.container);
+    resource.text("k8s.node.name", pod.node);
     resource.text("host.name", host.name.as_deref());
     resource.text("host.id", host.id.as_deref());
     resource.text("host.arch", Some(host::ARCH));
@@ -305,23 +369,6 @@ fn without_deleted(path: PathBuf) -> PathBuf {
         Some(text) => PathBuf::from(text),
         None => path,
     }
-}
-
-/// Container runtimes name the cgroup by the container's id, 64 hex digits, with or without a
-/// prefix and `.scope`.
-fn container_id(cgroup: &str) -> Option<String> {
-    let hex = |text: &&str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
-    let id = cgroup.rsplit(['/', '-', '.', ':']).find(hex)?;
-    Some(id.to_owned())
-}
-
-/// The kubelet names the cgroup `pod<uid>`, its dashes kept or (systemd) made underscores.
-fn pod_uid(cgroup: &str) -> Option<String> {
-    let uid = |rest: &str| Uuid::parse_str(&rest.get(..36)?.replace('_', "-")).ok();
-    let found = cgroup
-        .contains("kubepods")
-        .then(|| cgroup.split("pod").find_map(uid));
-    found.flatten().map(|uid| uid.to_string())
 }
 
 #[cfg(test)]

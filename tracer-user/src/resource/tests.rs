@@ -170,31 +170,52 @@ fn attributes_are_percent_encoded_pairs() {
     assert_eq!(parse_attributes(&many).unwrap().len(), ATTRIBUTES_LIMIT);
 }
 
+fn named(cgroup: &str, environment: &[(&str, &str)]) -> Resource {
+    let mut facts = Facts::read(std::process::id());
+    facts.environment = environment
+        .iter()
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect();
+    facts.cgroups = vec![cgroup.to_owned()];
+    build(&facts, &Options::default(), Host::get())
+}
+
 #[test]
-fn containers_and_pods_by_their_cgroup() {
-    let id = "3f".repeat(32);
-    let uid = "1b4e28ba-2fa1-11d2-883f-0016d3cca427";
-    for path in [
-        format!("/docker/{id}"),
-        format!("/system.slice/docker-{id}.scope"),
-        format!("/kubepods/burstable/pod{uid}/{id}"),
-        format!(
-            "/kubepods.slice/kubepods-pod{}.slice/cri-containerd-{id}.scope",
-            uid.replace('-', "_")
-        ),
-        format!("/k8s.io/cri-containerd:{id}"),
-    ] {
-        assert_eq!(container_id(&path), Some(id.clone()), "{path}");
-        assert_eq!(
-            pod_uid(&path).is_some(),
-            path.contains(uid) || path.contains('_'),
-            "{path}"
-        );
-    }
+fn what_runs_a_process_names_it_before_what_it_runs() {
+    let unit = named("/system.slice/shop.service", &[]);
+    assert_eq!(unit.service_name, "shop");
+    let own = [("OTEL_SERVICE_NAME", "own")];
     assert_eq!(
-        pod_uid(&format!("/kubepods/besteffort/pod{uid}/x")).as_deref(),
-        Some(uid)
+        named("/system.slice/shop.service", &own).service_name,
+        "own"
     );
-    assert_eq!(container_id("/user.slice/session-1.scope"), None);
-    assert_eq!(pod_uid("/kubepods/podé"), None);
+    let uid = "1b4e28ba-2fa1-11d2-883f-0016d3cca427";
+    let id = "3f".repeat(32);
+    let environment = [
+        ("HOSTNAME", "checkout-5d78c9869d-x2v9k"),
+        ("POD_NAMESPACE", "shop"),
+    ];
+    let pod = named(&format!("/kubepods/burstable/pod{uid}/{id}"), &environment);
+    assert_eq!(pod.service_name, "checkout");
+    for (name, value) in [
+        ("k8s.pod.name", "checkout-5d78c9869d-x2v9k"),
+        ("k8s.pod.uid", uid),
+        ("k8s.namespace.name", "shop"),
+        ("container.id", &id),
+    ] {
+        assert_eq!(text(&pod, name), Some(value), "{name}");
+    }
+    assert_eq!(text(&unit, "k8s.pod.name"), None);
+    assert_eq!(text(&unit, "container.id"), None);
+}
+
+#[test]
+fn what_the_agent_is_in_itself_names_no_one() {
+    let mut facts = Facts::read(std::process::id());
+    facts.cgroups = vec!["/system.slice/tracer.service".to_owned()];
+    facts.environment.clear();
+    let mut host = Host::read();
+    host.own_cgroups = facts.cgroups.clone();
+    let resource = build(&facts, &Options::default(), &host);
+    assert_eq!(Some(resource.service_name), facts.exe_name());
 }

@@ -42,11 +42,18 @@ impl Client {
     /// To be called inside the runtime.
     pub(super) fn new(settings: &Otlp) -> Result<Self, Error> {
         let url = endpoint::url(settings)?;
-        let pem = Pem::read(settings)?;
+        // What is not needed need not be there.
+        let pem = match url.scheme() {
+            "https" => Pem::read(settings)?,
+            _ => Pem::default(),
+        };
         // Both clients take the process' default; it may have been set already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Ok(match settings.protocol {
-            Protocol::Grpc => Client::Grpc(Box::new(Grpc::new(&url, settings, pem)?)),
+            Protocol::Grpc => {
+                tell_of_proxies(&url);
+                Client::Grpc(Box::new(Grpc::new(&url, settings, pem)?))
+            }
             Protocol::HttpProtobuf | Protocol::HttpJson => {
                 Client::Http(Http::new(url, settings, pem)?)
             }
@@ -78,6 +85,18 @@ impl Client {
             Client::Http(http) => http.attempt(body).await,
             Client::Grpc(grpc) => grpc.attempt(body).await,
         }
+    }
+}
+
+/// HTTP goes through the proxy that these name, gRPC does not: the user is told.
+fn tell_of_proxies(url: &reqwest::Url) {
+    let names = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
+    let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    if let Some(name) = names.into_iter().find(is_set)
+        && !endpoint::is_local(url)
+    {
+        let address = endpoint::shown(url);
+        log::info!("OTLP/gRPC goes to {address} directly: {name} is for OTLP/HTTP alone");
     }
 }
 

@@ -6,6 +6,7 @@ use crate::export::Error;
 use crate::export::settings::Otlp;
 
 /// The PEM texts that the settings name.
+#[derive(Default)]
 pub(super) struct Pem {
     /// Authorities to trust instead of the system's.
     pub authorities: Option<Vec<u8>>,
