@@ -12,6 +12,7 @@ mod collector;
 mod commandline;
 mod common;
 mod context;
+mod delivery;
 mod exact;
 mod export;
 mod frameworks;
@@ -40,6 +41,7 @@ fn main() {
         client::tests(),
         export::tests(),
         collector::tests(),
+        delivery::tests(),
         rpc::tests(),
         frameworks::tests(),
         names::tests(),
