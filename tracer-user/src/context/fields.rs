@@ -103,7 +103,8 @@ impl Name {
         })
     }
 
-    const fn bit(self) -> u32 {
+    /// Its place in a set of names.
+    pub(super) const fn bit(self) -> u32 {
         1 << self as u8
     }
 }
@@ -212,6 +213,12 @@ impl<'a> Fields<'a> {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.present == 0
+    }
+
+    /// One of that set of names is there.
+    #[inline]
+    pub(super) fn have(&self, names: u32) -> bool {
+        self.present & names != 0
     }
 
     /// The value that came nearest, and how. Two of them that came the same way contradict each other.

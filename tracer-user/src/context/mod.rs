@@ -46,7 +46,7 @@ pub struct Extraction {
 /// is preferred, then the format that is named first.
 ///
 /// To add a format: its file beside this one, its names in [`fields`], its variant of [`Format`], and
-/// its line in [`read`].
+/// its lines in [`names`] and [`read`].
 pub fn extract(head: &Head, formats: &Formats) -> Extraction {
     let mut found = Extraction::default();
     let fields = Fields::of(head);
@@ -54,7 +54,7 @@ pub fn extract(head: &Head, formats: &Formats) -> Extraction {
         return found;
     }
     let mut nearest = Carrier::default();
-    for format in formats.iter() {
+    for format in formats.iter().filter(|format| fields.have(names(*format))) {
         match read(format, &fields) {
             Ok(None) => {}
             Ok(Some(Said::Sampled(sampled))) => _ = found.sampled.get_or_insert(sampled),
@@ -74,6 +74,28 @@ pub fn extract(head: &Head, formats: &Formats) -> Extraction {
         found.sampled = None;
     }
     found
+}
+
+/// The names without which a format's fields say nothing: most messages have those of one format.
+#[inline]
+fn names(format: Format) -> u32 {
+    use Name as N;
+    match format {
+        Format::W3c => N::Traceparent.bit(),
+        Format::B3 => N::B3.bit(),
+        Format::B3Multi => {
+            N::B3TraceId.bit() | N::B3SpanId.bit() | N::B3Sampled.bit() | N::B3Flags.bit()
+        }
+        Format::Jaeger => N::UberTraceId.bit() | N::JaegerDebugId.bit(),
+        Format::OpenTracing => N::OtTraceId.bit() | N::OtSpanId.bit() | N::OtSampled.bit(),
+        Format::GoZero => N::GoZeroTraceId.bit(),
+        Format::Kratos => N::KratosTraceId.bit(),
+        Format::Xray => N::AmznTraceId.bit(),
+        Format::Datadog => N::DatadogTraceId.bit() | N::DatadogParentId.bit(),
+        Format::Sw8 => N::Sw8.bit(),
+        Format::GrpcTraceBin => N::GrpcTraceBin.bit(),
+        Format::KitexJaeger => N::JaegerSpanContext.bit(),
+    }
 }
 
 #[inline]
