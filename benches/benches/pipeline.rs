@@ -316,8 +316,9 @@ fn pipeline(criterion: &mut Criterion) {
                             Recorder::new(semconv::Options::default(), Exemplars::default());
                         let start = cpu_time();
                         run(&records, &own, |span| {
-                            let kept = exporter.span(&span, paths.name(&span));
-                            recorder.record(&span, kept);
+                            let path = paths.name(&span);
+                            let kept = exporter.span(&span, path);
+                            recorder.record(&span, path, kept);
                         });
                         cpu_time() - start
                     })

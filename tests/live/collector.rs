@@ -56,15 +56,18 @@ fn every_protocol(family: Family) {
 }
 
 /// A Collector that hands on what it takes before it says that it has it.
-struct Collector {
-    grpc: SocketAddr,
-    http: SocketAddr,
+pub struct Collector {
+    /// Where it takes OTLP/gRPC.
+    pub grpc: SocketAddr,
+    /// Where it takes OTLP/HTTP.
+    pub http: SocketAddr,
     _process: Process,
 }
 
 impl Collector {
+    /// Hands on to the sink.
     #[track_caller]
-    fn start(sink: &Sink) -> Collector {
+    pub fn start(sink: &Sink) -> Collector {
         // It cannot choose ports by itself: two that were free a moment ago.
         let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
         let [grpc, http] = free.map(|listener| listener.local_addr().expect("it listens"));
@@ -73,7 +76,8 @@ impl Collector {
                receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '{grpc}'}}, http: {{endpoint: '{http}'}}}}}}}}, \
                exporters: {{otlp_http: {{endpoint: '{}', compression: none, sending_queue: {{enabled: false}}}}}}, \
                service: {{telemetry: {{metrics: {{level: none}}}}, \
-                          pipelines: {{traces: {{receivers: [otlp], exporters: [otlp_http]}}}}}}\
+                          pipelines: {{traces: {{receivers: [otlp], exporters: [otlp_http]}}, \
+                                      metrics: {{receivers: [otlp], exporters: [otlp_http]}}}}}}\
              }}",
             sink.endpoint()
         );

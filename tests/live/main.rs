@@ -7,6 +7,7 @@ use libtest_mimic::{Arguments, Trial};
 use tests::agent::Family;
 
 mod attach;
+mod backends;
 mod client;
 mod collector;
 mod commandline;
@@ -16,6 +17,7 @@ mod delivery;
 mod exact;
 mod export;
 mod frameworks;
+mod metrics;
 mod names;
 mod resource;
 mod rpc;
@@ -42,6 +44,8 @@ fn main() {
         export::tests(),
         collector::tests(),
         delivery::tests(),
+        metrics::tests(),
+        backends::tests(),
         rpc::tests(),
         frameworks::tests(),
         names::tests(),

@@ -16,6 +16,7 @@ pub mod frameworks;
 pub mod load;
 pub mod message;
 pub mod otlp_json;
+pub mod page;
 pub mod process;
 pub mod rpc;
 pub mod servers;

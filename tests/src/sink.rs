@@ -1,4 +1,5 @@
-//! An OTLP endpoint in this process: gRPC, http/protobuf and http/json on one port.
+//! An OTLP endpoint in this process: gRPC, http/protobuf and http/json on one port. Metrics are taken
+//! over HTTP alone, which is how the Collector hands them on.
 //!
 //! It keeps every request as it came and decodes when asked, so that it takes little time from what
 //! is measured. It can be told to fail, and it can be stopped and started again on the same port.
@@ -12,6 +13,9 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode, header};
 use axum::routing::post;
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
@@ -49,6 +53,7 @@ struct Shared {
     mood: Mutex<Mood>,
     waiting: Mutex<Vec<Request>>,
     spans: Mutex<Vec<Span>>,
+    metrics: Mutex<Vec<Bytes>>,
     /// Headers of the last request.
     headers: Mutex<Vec<(String, String)>>,
 }
@@ -67,6 +72,7 @@ impl Sink {
             mood: Mutex::new(Mood::Accept),
             waiting: Mutex::default(),
             spans: Mutex::default(),
+            metrics: Mutex::default(),
             headers: Mutex::default(),
         });
         let mut sink = Sink {
@@ -141,6 +147,15 @@ impl Sink {
         })
     }
 
+    /// Every request with metrics, in order of arrival.
+    pub fn metrics(&self) -> Vec<ExportMetricsServiceRequest> {
+        let bodies = self.shared.metrics.lock().expect("not poisoned").clone();
+        let decoded = bodies.into_iter().map(ExportMetricsServiceRequest::decode);
+        decoded
+            .map(|request| request.expect("a protobuf request"))
+            .collect()
+    }
+
     /// Bodies of http/json requests that were not decoded yet.
     pub fn json_bodies(&self) -> Vec<Bytes> {
         let waiting = self.shared.waiting.lock().expect("not poisoned");
@@ -199,6 +214,7 @@ fn router(shared: Arc<Shared>) -> Router {
     tonic::service::Routes::new(grpc).into_axum_router().merge(
         Router::new()
             .route("/v1/traces", post(http))
+            .route("/v1/metrics", post(metrics))
             .layer(axum::extract::DefaultBodyLimit::max(LARGEST))
             .with_state(shared),
     )
@@ -251,6 +267,16 @@ async fn http(
         .status(status)
         .header(header::CONTENT_TYPE, kind)
         .body(Body::from(bytes))
+        .expect("a response")
+}
+
+/// Uncompressed protobuf.
+async fn metrics(State(shared): State<Arc<Shared>>, body: Bytes) -> Response<Body> {
+    shared.metrics.lock().expect("not poisoned").push(body);
+    let answer = ExportMetricsServiceResponse::default().encode_to_vec();
+    Response::builder()
+        .header(header::CONTENT_TYPE, "application/x-protobuf")
+        .body(Body::from(answer))
         .expect("a response")
 }
 

@@ -100,7 +100,7 @@ impl Host for Outlet {
         let path = self.paths.name(&span);
         let kept = self.exporter.span(&span, path);
         if let Some(metering) = &mut self.metering {
-            metering.recorder.record(&span, kept);
+            metering.recorder.record(&span, path, kept);
         }
     }
 

@@ -147,6 +147,12 @@ const NEEDS: &[Need] = &[
         purposes: &[Purpose::Test],
     },
     Need {
+        what: "prometheus",
+        there: || run::find("prometheus").is_some(),
+        source: Source::Apt(&["prometheus"]),
+        purposes: &[Purpose::Test],
+    },
+    Need {
         what: "bpftool",
         there: || run::find("bpftool").is_some(),
         source: Source::Apt(&["bpftool"]),

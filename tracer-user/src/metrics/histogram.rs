@@ -30,7 +30,7 @@ impl Histogram {
     /// Counts a value.
     #[inline]
     pub(super) fn record(&mut self, bounds: &[u64], value: u64, exemplar: Option<Exemplar>) {
-        let bucket = bounds.iter().filter(|bound| value > **bound).count();
+        let bucket = bounds.partition_point(|bound| *bound < value);
         let Some(count) = self.counts.get_mut(bucket) else {
             return;
         };

@@ -19,8 +19,8 @@ use crate::counters::Counters;
 use crate::event::Addresses;
 use crate::protocol::Head;
 use crate::resource::{Resource, SharedResource, Value};
-use crate::semconv;
 use crate::semconv::metrics::{self as convention, Measured};
+use crate::semconv::{self, PathName};
 use crate::span::{Kind, Span};
 
 /// Series of one service: OpenTelemetry's own default for a metric, and twice as many as there may be
@@ -104,8 +104,8 @@ impl Recorder {
         }
     }
 
-    /// Counts a finished exchange. `kept` says whether its span is.
-    pub fn record(&mut self, span: &Span, kept: bool) {
+    /// Counts a finished exchange. `path` is what its path is called, `kept` says whether its span is.
+    pub fn record(&mut self, span: &Span, path: Option<PathName<'_>>, kept: bool) {
         if !convention::is_measured(span) {
             return;
         }
@@ -120,7 +120,7 @@ impl Recorder {
             },
         };
         self.packed.clear();
-        let of = convention::exchange(span, &self.options, &mut Packer(&mut self.packed));
+        let of = convention::exchange(span, path, &self.options, &mut Packer(&mut self.packed));
         let exemplar = match self.exemplars {
             Exemplars::OfKeptSpans => kept,
             Exemplars::All => true,

@@ -43,16 +43,17 @@ impl Series {
     /// Counts an exchange.
     pub(super) fn record(&mut self, span: &Span, exemplar: Option<Exemplar>) {
         self.last = span.end_ns;
-        let add = |histogram: &mut Histogram, metric: &Metric, value| {
+        let add = |histogram: &mut Histogram, metric: &Metric, value, exemplar| {
             histogram.record(metric.bounds.unwrap_or_default(), value, exemplar);
         };
         let duration = span.end_ns.saturating_sub(span.start_ns);
-        add(&mut self.duration, self.of.duration(), duration);
+        add(&mut self.duration, self.of.duration(), duration, exemplar);
         if let Some(metrics) = self.of.body_sizes() {
             let sizes = [span.request_sizes, span.response_sizes];
             for ((histogram, metric), sizes) in self.bodies.iter_mut().zip(metrics).zip(sizes) {
                 if let Some(size) = sizes.and_then(|sizes| sizes.body) {
-                    add(histogram, metric, size);
+                    // Time is what examples are looked at for.
+                    add(histogram, metric, size, None);
                 }
             }
         }
@@ -60,7 +61,7 @@ impl Series {
         for ((name, histogram), stage) in self.stages.iter_mut().zip(stages_by_place(span)) {
             if let Some(stage) = stage {
                 *name = stage.name;
-                add(histogram, metric, stage.ns);
+                add(histogram, metric, stage.ns, exemplar);
             }
         }
     }

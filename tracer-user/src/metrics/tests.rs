@@ -8,7 +8,7 @@ use crate::counters::Counters;
 use crate::export::samples::{self, START, client, server};
 use crate::protocol::http::{Head, Version};
 use crate::protocol::{Incomplete, Sizes, rpc};
-use crate::semconv;
+use crate::semconv::{self, Paths, Routes};
 use crate::span::{Kind, Span};
 
 const SECOND: u64 = 1_000_000_000;
@@ -68,8 +68,8 @@ const SERVED: &str = "http.request.method=GET url.scheme=http network.protocol.v
 #[test]
 fn a_served_request() {
     let mut recorder = recorder();
-    recorder.record(&server(), true);
-    recorder.record(&server(), false);
+    recorder.record(&server(), None, true);
+    recorder.record(&server(), None, false);
     let snapshot = snapshot(&mut recorder);
     let told = |metric| told(&snapshot, metric);
     assert_eq!(
@@ -98,7 +98,7 @@ fn a_served_request() {
 #[test]
 fn a_request_made() {
     let mut recorder = recorder();
-    recorder.record(&client(), true);
+    recorder.record(&client(), None, true);
     let snapshot = snapshot(&mut recorder);
     let attributes = "http.request.method=POST server.address=prices server.port=9000 \
         network.protocol.version=1.1 http.response.status_code=404 error.type=404";
@@ -118,10 +118,10 @@ fn a_request_made() {
 #[test]
 fn calls_have_their_method_and_status() {
     let mut recorder = recorder();
-    recorder.record(&samples::rpc::grpc_server(), true);
+    recorder.record(&samples::rpc::grpc_server(), None, true);
     let ask = samples::rpc::thrift(rpc::Kind::Call);
     let answer = samples::rpc::thrift(rpc::Kind::Reply);
-    recorder.record(&samples::rpc::thrift_client(ask, Some(answer)), true);
+    recorder.record(&samples::rpc::thrift_client(ask, Some(answer)), None, true);
     let snapshot = snapshot(&mut recorder);
     let server = told(&snapshot, "rpc.server.call.duration");
     let client = told(&snapshot, "rpc.client.call.duration");
@@ -140,10 +140,24 @@ fn calls_have_their_method_and_status() {
 }
 
 #[test]
+fn paths_are_what_they_are_called() {
+    let mut recorder = recorder();
+    let mut paths = Paths::new(Routes::new(["/users/:id"]).unwrap());
+    for target in ["/users/7", "/users/8", "/items/9", "/items/10?x=y"] {
+        let span = asked(target);
+        recorder.record(&span, paths.name(&span), true);
+    }
+    let told = told(&snapshot(&mut recorder), "http.server.request.duration");
+    let expected = ["http.route=/users/:id", "url.template=/items/{id}"];
+    let expected = expected.map(|path| (format!("{SERVED} {path}"), (2, 2_400_000)));
+    assert_eq!(told, BTreeMap::from(expected));
+}
+
+#[test]
 fn examples_are_of_spans_that_are_kept() {
     let examples = |filter, kept| {
         let mut recorder = Recorder::new(semconv::Options::default(), filter);
-        recorder.record(&server(), kept);
+        recorder.record(&server(), None, kept);
         let snapshot = snapshot(&mut recorder);
         let point = snapshot.services[0].points().next().unwrap();
         let Measurement::Histogram(histogram) = point.value else {
@@ -178,6 +192,7 @@ fn an_exchange_whose_end_was_not_seen_took_nobody_knows_how_long() {
                 incomplete: Some(reason),
                 ..server()
             },
+            None,
             true,
         );
         told(&snapshot(&mut recorder), "http.server.request.duration")
@@ -201,6 +216,7 @@ fn methods_of_nobodys_are_one() {
                 request: Some(head.into()),
                 ..server()
             },
+            None,
             true,
         );
     }
@@ -246,7 +262,7 @@ fn what_is_too_many_is_counted_together() {
     };
     for round in 0..2 {
         for host in 0..2 * SERIES_OF_SERVICE {
-            recorder.record(&of(host), true);
+            recorder.record(&of(host), None, true);
         }
         let told = told(&snapshot(&mut recorder), "http.client.request.duration");
         // As many of what is open are there, too.
@@ -267,6 +283,7 @@ fn programs_of_one_identity_are_one_service() {
                 resource: samples::resource(7, "shop"),
                 ..server()
             },
+            None,
             true,
         );
     }
@@ -280,12 +297,13 @@ fn programs_of_one_identity_are_one_service() {
 fn what_is_gone_is_let_go_after_a_while() {
     let mut recorder = recorder();
     let lives = server();
-    recorder.record(&lives, true);
+    recorder.record(&lives, None, true);
     recorder.record(
         &Span {
             resource: samples::resource(9, "job"),
             ..server()
         },
+        None,
         true,
     );
     let services = |recorder: &mut Recorder| snapshot(recorder).services.len();
@@ -297,7 +315,7 @@ fn what_is_gone_is_let_go_after_a_while() {
     recorder.sweep(START + 25 * 3600 * SECOND);
     let left = snapshot(&mut recorder);
     assert_eq!(left.services[0].points().count(), 0);
-    recorder.record(&lives, true);
+    recorder.record(&lives, None, true);
     assert_eq!(
         told(&snapshot(&mut recorder), "http.server.request.duration")[SERVED].0,
         1
@@ -314,7 +332,7 @@ fn a_host_of_short_processes_is_bounded() {
         })
         .collect();
     for span in &kept {
-        recorder.record(span, true);
+        recorder.record(span, None, true);
     }
     assert_eq!(snapshot(&mut recorder).services.len(), SERVICES);
     assert_eq!(recorder.unmeasured().services, 3);
@@ -332,6 +350,7 @@ fn sizes_that_are_not_known_are_not_counted() {
             }),
             ..server()
         },
+        None,
         true,
     );
     let snapshot = snapshot(&mut recorder);
@@ -345,7 +364,7 @@ fn any_span_can_be_counted() {
 
     let recorder = std::cell::RefCell::new(recorder());
     proptest!(|(span in samples::any(), kept in any::<bool>())| {
-        recorder.borrow_mut().record(&span, kept);
+        recorder.borrow_mut().record(&span, None, kept);
     });
     let snapshot = snapshot(&mut recorder.into_inner());
     for metric in &semconv::metrics::METRICS {

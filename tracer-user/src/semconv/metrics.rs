@@ -8,7 +8,9 @@
 //! address is what any client says it is.
 
 use super::url::Target;
-use super::{AttributeSink, Options, System, client, grpc, http, network, server, thrift};
+use super::{
+    AttributeSink, Options, PathName, System, client, grpc, http, network, server, thrift,
+};
 use crate::event::Addresses;
 use crate::protocol::{Head, Incomplete};
 use crate::span::{Kind, Span};
@@ -280,8 +282,22 @@ pub fn is_measured(span: &Span) -> bool {
     }
 }
 
-/// Tells the sink the attributes that the exchange is counted under. Returns what it is measured as.
-pub fn exchange(span: &Span, options: &Options, sink: &mut impl AttributeSink) -> Measured {
+/// Tells the sink the attributes that the exchange is counted under, what its path is called among
+/// them. Returns what it is measured as.
+pub fn exchange(
+    span: &Span,
+    path: Option<PathName<'_>>,
+    options: &Options,
+    sink: &mut impl AttributeSink,
+) -> Measured {
+    let measured = attributes(span, options, sink);
+    if let Some(path) = path {
+        sink.text(path.attribute(span.kind), &[path.as_str()]);
+    }
+    measured
+}
+
+fn attributes(span: &Span, options: &Options, sink: &mut impl AttributeSink) -> Measured {
     match (System::of(span), span.kind) {
         (System::Http, Kind::Server) => {
             if let Some(head) = span.http_request() {

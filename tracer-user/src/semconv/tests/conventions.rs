@@ -165,7 +165,7 @@ fn any_span_has_names_with_a_home() {
         });
         prop_assert!(unknown.is_empty(), "events {:?}", unknown);
         let mut counted = Collected::default();
-        metrics::exchange(&span, &options, &mut counted);
+        metrics::exchange(&span, None, &options, &mut counted);
         for (name, value) in &counted.0 {
             prop_assert_eq!(homes.fault(name, Some(form(value))), None);
             // A series is of nothing that its spans do not say.
