@@ -23,7 +23,7 @@ pub fn tests() -> Vec<(&'static str, Test)> {
         ("client_node", node),
         ("client_connection_refused_or_cut", cut),
         ("client_and_server_meet", both_ends),
-        ("client_parent_by_execution", execution),
+        ("client_parent_as_the_sole_candidate", sole_candidate),
         ("client_parent_is_never_a_guess", never_a_guess),
     ]
 }
@@ -313,8 +313,8 @@ fn both_ends(family: Family) {
 }
 
 /// One request at a time through a process that asks another: one chain, from the caller's context
-/// to the last server.
-fn execution(family: Family) {
+/// to the last server. An event loop shows nothing but that no other request was in flight.
+fn sole_candidate(family: Family) {
     let back = Server::start(Kind::Go);
     let front = Server::start(Kind::Node);
     let traced = Traced::attach(family, &[front.pid(), back.pid()]);
@@ -342,7 +342,7 @@ fn execution(family: Family) {
         assert_eq!(server.text("tracer.parent.source"), "propagated");
         assert_eq!(
             client.text("tracer.parent.source"),
-            "execution",
+            "sole_candidate",
             "{client:?}"
         );
         assert_eq!(last.text("tracer.parent.source"), "connection");

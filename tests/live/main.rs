@@ -19,6 +19,7 @@ mod export;
 mod frameworks;
 mod metrics;
 mod names;
+mod parents;
 mod resource;
 mod rpc;
 mod shapes;
@@ -49,6 +50,7 @@ fn main() {
         rpc::tests(),
         frameworks::tests(),
         names::tests(),
+        parents::tests(),
         resource::tests(),
         commandline::tests(),
     ]

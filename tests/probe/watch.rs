@@ -171,7 +171,7 @@ impl Seen {
             Event::Connection(c) => self.connections.push(c),
             Event::Ended(e) => self.ended.push(e),
             Event::Process(p) => self.processes.push(p),
-            Event::Listening { .. } => {}
+            Event::Listening { .. } | Event::Goroutine(_) => {}
         }
         None
     }

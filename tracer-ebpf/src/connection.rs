@@ -44,6 +44,19 @@ pub fn is_stream(sk: *const u8) -> bool {
     !socket.is_null() && read::<usize>(socket, offset!(socket_file)) != 0
 }
 
+/// Whether an event loop waits for it, not a thread of its own.
+#[inline(always)]
+fn is_event_driven(sk: *const u8) -> bool {
+    const O_NONBLOCK: u32 = 0o4000;
+    if offset!(file_epoll) == NO_FIELD as usize {
+        return false;
+    }
+    let socket = read::<usize>(sk, offset!(sk_socket)) as *const u8;
+    let file = read::<usize>(socket, offset!(socket_file)) as *const u8;
+    read::<u32>(file, offset!(file_flags)) & O_NONBLOCK != 0
+        && read::<usize>(file, offset!(file_epoll)) != 0
+}
+
 /// Puts the [`Connection`] record of a socket before its first transfer, `moved`. Once per socket, so
 /// it can afford a call, which keeps its record off the caller's stack (512 bytes for all).
 #[inline(never)]
@@ -64,7 +77,8 @@ pub fn announce(socket: &mut Socket, moved: &Moved) {
         remote_port: 0,
         received_seq: 0,
         sent_seq: 0,
-        reserved: 0,
+        event_driven: u8::from(is_event_driven(sk)),
+        reserved: [0; 3],
         connect_start_ns: socket.connect_ns[0],
         connect_end_ns: socket.connect_ns[1],
     };

@@ -10,6 +10,7 @@
 //! * [`heads`]: what the frames' heads say.
 //! * [`connection`]: what a socket is.
 //! * [`task`]: who is calling, and where its buffers are.
+//! * [`goroutine`]: which goroutine is calling; what probes in Go programs tell of them.
 //! * [`emit`]: bounded copies into the ring, loss counters, waking the reader.
 //! * [`maps`], [`kernel`]: every map; every kernel structure's field.
 //!
@@ -23,6 +24,7 @@
 mod connection;
 mod emit;
 mod frames;
+mod goroutine;
 mod heads;
 mod kernel;
 mod lifecycle;

@@ -4,12 +4,12 @@ use core::arch::asm;
 use core::ffi::c_void;
 
 use aya_ebpf::bindings::{BPF_F_CLONE, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_map_type};
-use aya_ebpf::btf_maps::{Array, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::helpers::generated::{
     bpf_get_current_task_btf, bpf_sk_storage_get, bpf_task_storage_get,
 };
 use aya_ebpf::macros::btf_map;
-use tracer_ebpf::abi::{COUNTERS, Counter, PID_LIMIT};
+use tracer_ebpf::abi::{COUNTERS, Counter, GoLayout, PID_LIMIT};
 
 use crate::kernel::{field, offset, setting};
 use crate::transfer::Socket;
@@ -29,6 +29,16 @@ const TRACED_WORDS: usize = PID_LIMIT as usize / 64;
 /// mapped into the agent, so that both sides can set single bits.
 #[btf_map]
 pub static TRACED: Array<u64, TRACED_WORDS, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// A bit per process whose goroutines are known by [`GO_LAYOUTS`], so that only those pay for it.
+#[btf_map]
+pub static GO: Array<u64, TRACED_WORDS, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// Where Go programs keep what tells their goroutines, by process. As many as a large host runs; one
+/// that finds no room has no goroutines.
+#[btf_map]
+pub static GO_LAYOUTS: HashMap<u32, GoLayout, 4096, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
 
 /// Word 0: the agent sleeps and wants to be woken. Mapped into the agent.
 #[btf_map]
@@ -164,10 +174,21 @@ pub fn count(counter: Counter) {
     }
 }
 
-/// Whether a process' bit is set.
+/// Whether a process' bit is set in [`TRACED`].
 #[inline(always)]
 pub fn is_marked(tgid: u32) -> bool {
-    let Some(word) = TRACED.get_ptr(tgid / 64) else {
+    has_bit(TRACED.get_ptr(tgid / 64), tgid)
+}
+
+/// Whether a process' bit is set in [`GO`].
+#[inline(always)]
+pub fn is_go(tgid: u32) -> bool {
+    has_bit(GO.get_ptr(tgid / 64), tgid)
+}
+
+#[inline(always)]
+fn has_bit(word: Option<*const u64>, tgid: u32) -> bool {
+    let Some(word) = word else {
         return false;
     };
     // SAFETY: the map's own memory.

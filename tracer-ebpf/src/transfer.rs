@@ -6,12 +6,14 @@
 //! has no message order to trace either.
 
 use tracer_ebpf::abi::{
-    AF_UNIX, Counter, ENDED_ALL, Ended, Kind, RECEIVED, SOCKET_STATE, Transfer, VERDICT_IGNORED,
+    AF_UNIX, Counter, ENDED_ALL, Ended, HEAD_LIMIT, Kind, RECEIVED, ROLE_ACCEPTED, ROLE_CONNECTED,
+    SOCKET_STATE, Transfer, VERDICT_HTTP2, VERDICT_IGNORED,
 };
 
 use crate::connection::{announce, is_stream};
 use crate::emit;
 use crate::frames::Frames;
+use crate::goroutine::{self, Goroutine};
 use crate::kernel::{offset, read};
 use crate::maps::{self, VERDICTS};
 use crate::pieces::UnderWay;
@@ -173,10 +175,16 @@ impl Socket {
     #[inline(always)]
     fn report(&mut self, moved: &Moved) {
         let direction = (moved.direction & 1) as usize;
-        if u32::from(self.turn) != moved.direction {
+        let turns = u32::from(self.turn) != moved.direction;
+        if turns {
             self.turn = moved.direction as u8;
             self.captured = 0;
         }
+        let goroutine = if self.wants_goroutine(direction, turns) {
+            goroutine::current(moved)
+        } else {
+            Goroutine::NONE
+        };
         let start = if moved.direction == u32::from(RECEIVED) {
             self.arrived_ns
         } else {
@@ -194,7 +202,8 @@ impl Socket {
             start_ns: start,
             end_ns: moved.end_ns,
             pid_tgid: moved.who.0,
-            goid: 0,
+            goid: goroutine.id,
+            lineage: goroutine.lineage,
         };
         maps::count(Counter::TransfersSeen);
         if self.framing != 0 {
@@ -304,6 +313,18 @@ impl Socket {
         self.is_wanted()
             && self.send_start_ns == 0
             && (self.turn == RECEIVED || self.next[1] == 0 || self.framing != 0)
+    }
+
+    /// Whether it matters which goroutine made the transfer: it may hold a request's head, or be the
+    /// first of an answer.
+    #[inline(always)]
+    fn wants_goroutine(&self, direction: usize, turns: bool) -> bool {
+        if direction == usize::from(RECEIVED) {
+            return self.role != ROLE_CONNECTED && self.captured < HEAD_LIMIT as u32;
+        }
+        // Of streams, who answers is not who writes.
+        let answers_streams = self.framing == VERDICT_HTTP2 && self.role == ROLE_ACCEPTED;
+        turns || self.next[1] == 0 || (self.framing != 0 && !answers_streams)
     }
 
     /// Bytes became readable.

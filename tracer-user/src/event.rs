@@ -31,6 +31,9 @@ pub struct Task {
     pub tid: u32,
     /// Goroutine; 0 = none or not known.
     pub goid: u64,
+    /// See `abi::Transfer::lineage`: sent: who started that goroutine; received: an `abi::Fresh`. 0 = not
+    /// known.
+    pub lineage: u64,
 }
 
 /// What the kernel saw, in the order of the ring.
@@ -44,6 +47,8 @@ pub enum Event<'a> {
     Ended(Ended),
     /// A process began, changed its program, or ended.
     Process(Process),
+    /// A goroutine came by a probe in its program.
+    Goroutine(Goroutine),
     /// A process began to listen.
     Listening {
         /// The process.
@@ -97,6 +102,7 @@ impl<'a> Transfer<'a> {
                 pid: 1,
                 tid: 1,
                 goid: 0,
+                lineage: 0,
             },
             head: bytes,
             tail: &[],
@@ -117,6 +123,8 @@ pub struct Connection {
     pub addresses: Option<Addresses>,
     /// Bytes had gone through it before the agent looked.
     pub midway: bool,
+    /// An event loop waits for it, as far as is known.
+    pub event_driven: bool,
     /// TCP sequence number of the (received, sent) byte at position 0; 0, 0 = not known.
     pub sequence: (u32, u32),
     /// When `connect` began and was done, where seen. Boot-time ns.
@@ -190,6 +198,43 @@ pub enum ProcessChange {
     Exited,
 }
 
+/// A goroutine came by a probe in its program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Goroutine {
+    /// The process.
+    pub pid: u32,
+    /// Its number.
+    pub goid: u64,
+    /// The one that started it.
+    pub parent: u64,
+    /// What it does.
+    pub what: GoroutineDoes,
+}
+
+/// What a goroutine does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GoroutineDoes {
+    /// It hands over what lies at that address, for which another one will go on.
+    Gives(u64),
+    /// It goes on for the one that gave what lies at that address, and writes this HTTP/2 stream for
+    /// it (0: none).
+    Takes(u64, u32),
+    /// It begins to handle a request; which, shows when it answers.
+    Begins {
+        /// Goroutines started since.
+        fresh: abi::Fresh,
+    },
+    /// It begins to handle a stream of the connection that the one reads that started it.
+    Serves {
+        /// HTTP/2 stream.
+        stream: u32,
+        /// Goroutines started since.
+        fresh: abi::Fresh,
+    },
+    /// It was just started, by its parent.
+    Starts,
+}
+
 /// A record that does not hold what it claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadRecord {
@@ -224,6 +269,7 @@ pub fn decode(record: &[u8]) -> Result<Event<'_>, BadRecord> {
         k if k == abi::Kind::Connection as u8 => connection(fields).map(Event::Connection),
         k if k == abi::Kind::Ended as u8 => ended(fields).map(Event::Ended),
         k if k == abi::Kind::Process as u8 => process(fields).map(Event::Process),
+        k if k == abi::Kind::Goroutine as u8 => goroutine(fields).map(Event::Goroutine),
         k if k == abi::Kind::Listening as u8 => {
             let raw = fields.read::<abi::Listening>()?;
             Ok(Event::Listening {
@@ -243,6 +289,7 @@ impl Raw for abi::Connection {}
 impl Raw for abi::Ended {}
 impl Raw for abi::Process {}
 impl Raw for abi::Listening {}
+impl Raw for abi::Goroutine {}
 
 #[derive(Clone, Copy)]
 struct Fields<'a> {
@@ -309,6 +356,7 @@ fn transfer(fields: Fields<'_>) -> Result<Transfer<'_>, BadRecord> {
             pid: (raw.pid_tgid >> 32) as u32,
             tid: raw.pid_tgid as u32,
             goid: raw.goid,
+            lineage: raw.lineage,
         },
         head,
         tail,
@@ -337,6 +385,7 @@ fn connection(fields: Fields<'_>) -> Result<Connection, BadRecord> {
             remote: SocketAddr::new(remote, raw.remote_port),
         }),
         midway: raw.midway != 0,
+        event_driven: raw.event_driven != 0,
         sequence: (raw.received_seq, raw.sent_seq),
         connect_ns: (raw.connect_start_ns != 0 && raw.connect_end_ns != 0)
             .then_some((raw.connect_start_ns, raw.connect_end_ns)),
@@ -380,6 +429,28 @@ fn process(fields: Fields<'_>) -> Result<Process, BadRecord> {
     })
 }
 
+fn goroutine(fields: Fields<'_>) -> Result<Goroutine, BadRecord> {
+    let raw = fields.read::<abi::Goroutine>()?;
+    Ok(Goroutine {
+        pid: raw.pid,
+        goid: raw.goid,
+        parent: raw.parent,
+        what: match raw.what {
+            abi::GOROUTINE_GIVES => GoroutineDoes::Gives(raw.token),
+            abi::GOROUTINE_TAKES => GoroutineDoes::Takes(raw.token, raw.stream),
+            abi::GOROUTINE_BEGINS => GoroutineDoes::Begins {
+                fresh: abi::Fresh(raw.fresh),
+            },
+            abi::GOROUTINE_SERVES => GoroutineDoes::Serves {
+                stream: raw.stream,
+                fresh: abi::Fresh(raw.fresh),
+            },
+            abi::GOROUTINE_STARTS => GoroutineDoes::Starts,
+            _ => return Err(fields.bad_value(1)),
+        },
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -396,9 +467,10 @@ mod tests {
         record.extend(100u64.to_ne_bytes()); // start
         record.extend(200u64.to_ne_bytes()); // end
         record.extend((2u64 << 32 | 3).to_ne_bytes()); // process and thread
-        record.extend(0u64.to_ne_bytes()); // goroutine
+        record.extend(8u64.to_ne_bytes()); // goroutine
+        record.extend(9u64.to_ne_bytes()); // the one that started it
         record.extend(b"hello");
-        record.resize(64 + 256, 0xee);
+        record.resize(72 + 256, 0xee);
         record
     }
 
@@ -414,6 +486,7 @@ mod tests {
         assert!(transfer.last_piece && !transfer.unseen);
         assert_eq!((transfer.start_ns, transfer.end_ns), (100, 200));
         assert_eq!((transfer.task.pid, transfer.task.tid), (2, 3));
+        assert_eq!((transfer.task.goid, transfer.task.lineage), (8, 9));
         assert_eq!((transfer.head, transfer.tail), (&b"hello"[..], &b""[..]));
     }
 
@@ -423,8 +496,8 @@ mod tests {
         record[4..8].copy_from_slice(&2u32.to_ne_bytes());
         record[28..32].copy_from_slice(&3u32.to_ne_bytes());
         // The class of 256 and 1,024 bytes.
-        record.resize(64 + 256 + 1024, 0xee);
-        record[64 + 256..64 + 259].copy_from_slice(b"llo");
+        record.resize(72 + 256 + 1024, 0xee);
+        record[72 + 256..72 + 259].copy_from_slice(b"llo");
         let Ok(Event::Transfer(transfer)) = decode(&record) else {
             panic!("{:?}", decode(&record));
         };
@@ -437,10 +510,10 @@ mod tests {
             kind: 1,
             length: record.len(),
         };
-        let short = &transfer_record()[..63];
+        let short = &transfer_record()[..71];
         assert_eq!(decode(short).unwrap_err(), length(short));
         // No class has this size.
-        let odd = &transfer_record()[..64 + 255];
+        let odd = &transfer_record()[..72 + 255];
         assert_eq!(decode(odd).unwrap_err(), length(odd));
         // More captured than the area holds, than were moved.
         for captured in [257u32, 6] {
@@ -502,7 +575,7 @@ mod tests {
             decode(&[9; 64]).unwrap_err(),
             BadRecord::Value { kind: 9, at: 0 }
         );
-        for kind in 1..=5 {
+        for kind in 1..=6 {
             let expected = BadRecord::Length { kind, length: 1 };
             assert_eq!(decode(&[kind]).unwrap_err(), expected);
         }

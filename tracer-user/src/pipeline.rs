@@ -204,10 +204,13 @@ impl Pipeline {
     fn read(&mut self) -> usize {
         let (tracker, outlet, bad) = (&mut self.tracker, &mut self.outlet, &mut self.bad_records);
         let targets = &mut self.targets;
-        let mut joining = Vec::new();
+        let (mut joining, mut changed) = (Vec::new(), Vec::new());
         let count = self.probes.drain(|record| match event::decode(record) {
             Ok(event) => {
                 joining.extend(joins(&event, targets));
+                if let Event::Process(process) = &event {
+                    changed.push(*process);
+                }
                 tracker.event(&event, outlet);
             }
             Err(error) => {
@@ -217,6 +220,14 @@ impl Pipeline {
                 *bad += 1;
             }
         });
+        for process in changed {
+            match process.what {
+                ProcessChange::Exited => self.probes.gone(process.pid),
+                ProcessChange::Execed | ProcessChange::Forked { .. } => {
+                    self.probes.runs(process.pid);
+                }
+            }
+        }
         for pid in joining {
             if let Err(error) = self.probes.trace(pid) {
                 log::warn!("cannot trace process {pid}: {error}");
@@ -330,7 +341,7 @@ fn joins(event: &Event<'_>, targets: &mut Targets) -> Option<u32> {
             }
         },
         Event::Listening { pid, port } => targets.listening(pid, port).then_some(pid),
-        Event::Transfer(_) | Event::Connection(_) | Event::Ended(_) => None,
+        Event::Transfer(_) | Event::Connection(_) | Event::Ended(_) | Event::Goroutine(_) => None,
     }
 }
 
@@ -386,6 +397,7 @@ fn counters(
             ("path_names", paths_cut),
             ("metric_series", unmeasured.overflowed),
             ("metric_services", unmeasured.services),
+            ("goroutines", limits.goroutines),
         ]),
         ..Counters::default()
     }

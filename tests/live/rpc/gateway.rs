@@ -71,10 +71,12 @@ fn http_to_thrift(family: Family, transport: &str) {
         );
         let behind_of = |id: &str| exchanges.iter().find(|exchange| exchange.trace_id == id);
         match transport {
-            // What the gateway passes on is what it got: the message names the same parent.
+            // What the gateway passes on is what it got, so it is for the request that brought it.
             "ttheader" => {
                 let exchange = behind_of(&client.trace_id).expect("it passes it on");
-                assert_eq!(client.parent, exchange.parent, "{client:?}");
+                let parent = by_id.get(&client.parent[..]).expect("a span of ours");
+                assert_eq!((parent.kind, &parent.parent), (SERVER, &exchange.parent));
+                assert_eq!(client.text("tracer.parent.source"), "propagated");
             }
             // Nothing is carried. A parent may be known by who ran what, and then it is right: the
             // sizes tell which request a call is of.
@@ -119,7 +121,8 @@ fn nginx(family: Family) {
         assert_eq!(first.parent, call.parent());
         assert_eq!(second.parent, first.span_id, "{second:?}");
         // nginx passes the header on as it is.
-        assert_eq!(third.parent, call.parent(), "{third:?}");
+        assert_eq!(third.parent, second.span_id, "{third:?}");
+        assert_eq!(third.text("tracer.parent.source"), "propagated");
         assert_eq!(last.parent, third.span_id, "{last:?}");
         for span in of_it {
             let method = call.method.trim_start_matches('/');

@@ -5,6 +5,7 @@ use aya::programs::Program;
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use tracer_ebpf::abi::{Counter, Offsets, PID_LIMIT, Settings};
 
+use super::go::Go;
 use super::listeners::Sockets;
 use super::log::{self, KernelLog};
 use super::offsets::KernelBtf;
@@ -16,6 +17,9 @@ use crate::event::ConnectionId;
 /// What `cargo xtask build-ebpf` built.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../tracer-ebpf/tracer.o");
 
+/// The probe in Go programs, in the object.
+const GOROUTINE: &str = "goroutine";
+
 /// The loaded object.
 pub(super) struct Kernel {
     pub(super) ebpf: Ebpf,
@@ -25,6 +29,8 @@ pub(super) struct Kernel {
     pub(super) traced: Words,
     /// What the programs keep with sockets.
     pub(super) sockets: Sockets,
+    /// The Go programs among the traced processes.
+    go: Go,
     verdicts: HashMap<MapData, u64, u8>,
     counts: PerCpuArray<MapData, u64>,
 }
@@ -83,6 +89,8 @@ impl Kernel {
             HashMap::try_from(take("VERDICTS")?).map_err(|e| Error::map("VERDICTS", e))?;
         let counts = PerCpuArray::try_from(take("COUNTS")?).map_err(|e| Error::map("COUNTS", e))?;
         let sockets = Sockets::try_from(take("SOCKETS")?).map_err(|e| Error::map("SOCKETS", e))?;
+        let layouts =
+            HashMap::try_from(take("GO_LAYOUTS")?).map_err(|e| Error::map("GO_LAYOUTS", e))?;
         let mut words = |name: &'static str, count: usize| {
             let Map::Array(map) = take(name)? else {
                 return Err(Error::Map {
@@ -97,6 +105,7 @@ impl Kernel {
         };
         let traced = words("TRACED", PID_LIMIT as usize / 64)?;
         let asleep = words("ASLEEP", 1)?;
+        let go = words("GO", PID_LIMIT as usize / 64)?;
         let reader = Reader::new(events, asleep)?;
         Ok(Kernel {
             ebpf,
@@ -104,6 +113,7 @@ impl Kernel {
             log,
             traced,
             sockets,
+            go: Go::new(layouts, go),
             verdicts,
             counts,
         })
@@ -114,6 +124,21 @@ impl Kernel {
         self.verdicts
             .insert(connection.0, verdict, 0)
             .map_err(|error| Error::map("VERDICTS", error))
+    }
+
+    /// A process is traced, or executes another program: if that is a Go program, its goroutines are
+    /// told from now on.
+    pub(super) fn runs(&mut self, pid: u32) {
+        if let Some(Program::UProbe(program)) = self.ebpf.program_mut(GOROUTINE) {
+            self.go.join(pid, program);
+        }
+    }
+
+    /// A process is not traced any more.
+    pub(super) fn left(&mut self, pid: u32) {
+        if let Some(Program::UProbe(program)) = self.ebpf.program_mut(GOROUTINE) {
+            self.go.leave(pid, program);
+        }
     }
 
     /// A counter, summed over all cores. 0 where the map can't be read, which has no cause.
@@ -130,6 +155,7 @@ impl Kernel {
             let _ = match program {
                 Program::BtfTracePoint(program) => program.unload(),
                 Program::TracePoint(program) => program.unload(),
+                Program::UProbe(program) => program.unload(),
                 _ => Ok(()),
             };
         }

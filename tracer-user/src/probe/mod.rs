@@ -5,6 +5,7 @@
 //! * [`load`]: the object, its settings, its maps.
 //! * [`log`]: what the programs have to say, where debug messages are shown.
 //! * [`attach`]: the two families of hooks; which is tried first, and what is optional.
+//! * [`go`]: goroutines, and the probes in Go programs.
 //! * [`reader`]: the ring, and how to wait for it without costing the traced service.
 //! * [`shared`]: map memory that both sides write.
 //! * [`listeners`]: sockets that listened before the process was traced.
@@ -15,6 +16,7 @@
 
 mod attach;
 mod error;
+mod go;
 mod listeners;
 mod load;
 mod log;
@@ -111,6 +113,8 @@ pub struct Probes {
     kernel: load::Kernel,
     family: Family,
     missing: Vec<&'static str>,
+    /// Every process is traced.
+    all: bool,
 }
 
 impl Probes {
@@ -154,6 +158,7 @@ impl Probes {
                 kernel,
                 family,
                 missing,
+                all: options.all,
             })
         };
         match attempt(false) {
@@ -188,7 +193,24 @@ impl Probes {
         }
         self.kernel.traced.set_bit(pid);
         listeners::mark(&mut self.kernel.sockets, pid);
+        self.kernel.runs(pid);
         Ok(())
+    }
+
+    /// A traced process executes another program, or was forked: what is known of its program is looked
+    /// at anew.
+    pub fn runs(&mut self, pid: u32) {
+        let traced = || self.all || self.kernel.traced.has_bit(pid);
+        if pid != 0 && pid < PID_LIMIT && traced() {
+            self.kernel.runs(pid);
+        }
+    }
+
+    /// A traced process is gone.
+    pub fn gone(&mut self, pid: u32) {
+        if pid != 0 && pid < PID_LIMIT {
+            self.kernel.left(pid);
+        }
     }
 
     /// Traces it no longer.
@@ -201,6 +223,7 @@ impl Probes {
             return Err(Error::NoSuchPid(pid));
         }
         self.kernel.traced.clear_bit(pid);
+        self.kernel.left(pid);
         Ok(())
     }
 

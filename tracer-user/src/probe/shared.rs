@@ -57,6 +57,11 @@ impl Words {
             .fetch_or(1 << (n % 64), Ordering::Relaxed);
     }
 
+    /// Whether it is set.
+    pub(super) fn has_bit(&self, n: u32) -> bool {
+        self.word(n as usize / 64).load(Ordering::Relaxed) >> (n % 64) & 1 != 0
+    }
+
     /// Clears it.
     pub(super) fn clear_bit(&self, n: u32) {
         self.word(n as usize / 64)

@@ -272,4 +272,14 @@ pub trait Protocol: Send {
     fn framing(&self) -> Option<Framing> {
         None
     }
+
+    /// The HTTP/2 stream that an open exchange is on.
+    fn stream_of(&self, _exchange: ExchangeId) -> Option<u32> {
+        None
+    }
+
+    /// The open exchange that is on an HTTP/2 stream.
+    fn exchange_on(&self, _stream: u32) -> Option<ExchangeId> {
+        None
+    }
 }

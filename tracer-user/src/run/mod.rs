@@ -230,6 +230,7 @@ fn switch_on(
     let mut found = targets.find()?;
     if *selection == Selection::All {
         // The kernel asks for none by its id.
+        found.iter().for_each(|process| probes.runs(process.pid));
         return Ok(found.len());
     }
     found.extend(held.and_then(|held| Process::now(held.pid())));

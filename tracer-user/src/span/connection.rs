@@ -41,6 +41,8 @@ pub struct Ends {
     sequence: Option<(u32, u32)>,
     /// Position 0 is the first byte that ever went through.
     whole: bool,
+    /// An event loop waits for it.
+    event_driven: bool,
 }
 
 impl Ends {
@@ -119,6 +121,8 @@ impl Connection {
         On {
             connection: self.id,
             multiplexed: self.feed.is_multiplexed(),
+            event_driven: self.ends.event_driven,
+            midway: !self.ends.whole,
         }
     }
 }
@@ -196,6 +200,7 @@ impl Table {
                 addresses: None,
                 sequence: None,
                 whole: false,
+                event_driven: false,
             },
             peer: None,
             peer_numbers: 0,
@@ -226,6 +231,7 @@ impl Table {
             addresses: record.addresses.map(canonical),
             sequence: (record.sequence != (0, 0)).then_some(record.sequence),
             whole: !record.midway,
+            event_driven: record.event_driven,
         };
         let Some(addresses) = connection.ends.addresses else {
             return;

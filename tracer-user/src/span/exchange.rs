@@ -3,13 +3,14 @@
 //! Messages are counted here, once each, from their first byte to their end or to what cut them off:
 //! `started = complete + sum(incomplete) + those still open`.
 
+use super::goroutine;
 use super::open::Links;
 use super::parent::Executor;
 use super::stage::Stamps;
 use super::streamed::Streamed;
 use super::trace::NodeKey;
 use super::{Kind, ParentSource};
-use crate::context::{Format, SentIds, SpanId};
+use crate::context::{Format, SentIds, SpanId, TraceId};
 use crate::protocol::{ExchangeId, Head, Incomplete, Side, Sizes};
 use crate::resource::SharedResource;
 
@@ -161,8 +162,12 @@ pub struct Exchange {
     pub position: u64,
     /// It is the first on its connection, or came along with it.
     pub opening: bool,
-    /// Server: who read it, where that is evidence.
+    /// Server: the thread that read it, where that is evidence.
     pub executor: Option<Executor>,
+    /// Server: the goroutine that serves it.
+    pub goroutine: Option<goroutine::Id>,
+    /// Server: the context that its request carried, for what it forwards.
+    pub received: Option<(TraceId, SpanId)>,
     /// Added to boot-time ns to get unix ns, for all its instants.
     pub to_unix: i64,
     /// Its instants.

@@ -181,6 +181,19 @@ impl Feed {
         self.framing
     }
 
+    /// What is open on a multiplexed connection, by stream and by exchange.
+    pub fn protocol(&self) -> Option<&dyn Protocol> {
+        match &self.carries {
+            Carries::Known(protocol) => Some(protocol.as_ref()),
+            Carries::Unknown(_) => None,
+        }
+    }
+
+    /// It is cut into frames: one writer may put frames of several callers on it.
+    pub fn is_framed(&self) -> bool {
+        self.framing.is_some()
+    }
+
     /// Many exchanges at once share the connection, in any order.
     pub fn is_multiplexed(&self) -> bool {
         self.framing == Some(Framing::Http2)

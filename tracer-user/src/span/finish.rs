@@ -1,9 +1,9 @@
 //! How exchanges end: with their messages, with their connection, or with the agent.
 
-use super::Span;
 use super::connection::{Ends, Slot};
 use super::exchange::Exchange;
 use super::tracker::{Host, Tracker};
+use super::{ParentSource, Span};
 use crate::event::{ConnectionId, End, Ended};
 use crate::protocol::http::Version;
 use crate::protocol::{Head, Incomplete, Side};
@@ -122,6 +122,7 @@ impl Tracker {
                 }
             }
         }
+        self.goroutines.stop(&mut self.traces);
         self.release_all(host);
     }
 
@@ -155,20 +156,17 @@ impl Tracker {
         }
     }
 
-    /// Nobody serves it any more.
+    /// It is not open any more.
     fn forget(&mut self, exchange: &Exchange) {
         if let Some(streamed) = &exchange.streamed {
             self.kept -= streamed.messages.len();
         }
-        if let Some(executor) = exchange.executor {
-            let process = self.processes.get_mut(&exchange.pid);
-            let habits = process.map(|process| &mut process.habits);
-            self.executors
-                .ended(habits, executor, exchange.response.is_wanted());
-        }
+        self.unserved(exchange);
     }
 
     pub(super) fn emit(&mut self, exchange: Exchange, ends: &Ends, host: &mut impl Host) {
+        let settled = self.traces.settled(exchange.node);
+        let settled = settled.map(|parent| (parent, ParentSource::Execution));
         let trace = self.traces.resolve_now(exchange.node);
         let (trace_id, sampled, trace_state) = (trace.id, trace.sampled, trace.state.clone());
         self.traces.release(exchange.node);
@@ -183,7 +181,7 @@ impl Tracker {
             kind: exchange.kind,
             trace_id,
             span_id: exchange.span_id,
-            parent: exchange.parent,
+            parent: exchange.parent.or(settled),
             trace_state,
             sampled,
             format: exchange.format,

@@ -30,7 +30,13 @@ impl Tracker {
                 };
                 exchange.request.head = Some(head);
                 exchange.stamps.request.head = at.moment(Side::Request).end;
+                let by_execution = exchange.parent.map(|(span, _)| span);
+                let carried = found
+                    .context
+                    .as_ref()
+                    .map(|context| (context.trace_id, context.span_id));
                 self.propagated(key, found);
+                self.asked(slot, key, at, carried, by_execution);
                 self.meet(slot, key);
             }
             E::RequestEnded(id, sizes) => {
@@ -44,14 +50,7 @@ impl Tracker {
                 let exchange = &mut self.exchanges[key];
                 exchange.response.start(counts);
                 exchange.stamps.response.first = at.moment(Side::Response);
-                if let (Some(reader), Some(writer)) = (exchange.executor, at.task)
-                    && let Some(process) = self.processes.get_mut(&exchange.pid)
-                    && let Some(connection) = self.table.get(slot)
-                {
-                    let habits = &mut process.habits;
-                    self.executors
-                        .answered(habits, reader, connection.on(), writer);
-                }
+                self.answering(slot, key, at);
             }
             E::ResponseInterim(id) => {
                 if let Some((_, exchange)) = self.find(slot, id) {

@@ -11,15 +11,19 @@
 //! * `mark`: what the messages of a connection mean for its exchanges.
 //! * `streamed`: what more than two heads a stream carries.
 //! * `stage`: when.
-//! * `trace`, `parent`, `peer`: which trace, who caused it, and the other end of it.
+//! * `trace`, `parent`, `goroutine`, `forwarded`, `peer`: which trace, who caused it, and the other
+//!   end of it. `cause` asks them.
 //! * `propagated`: what heads say of traces; `taken`: which ids were taken over from them.
 //! * `finish`: how they end.
 
+mod cause;
 mod clock;
 mod connection;
 mod exchange;
 mod feed;
 mod finish;
+mod forwarded;
+mod goroutine;
 mod ids;
 mod mark;
 mod open;

@@ -1,26 +1,32 @@
 //! Who caused it, from who did it: a request written by a thread that is serving exactly one exchange
-//! belongs to that exchange.
+//! belongs to that exchange. (Of Go programs it is the goroutine: [`super::goroutine`].)
 //!
-//! That holds where a thread (or goroutine) serves one exchange from its read to its answer before it
-//! turns to the next: Apache, Python's and Java's threaded servers, PHP, Ruby. It does not hold for
-//! event loops and for runtimes that move tasks between threads. Nothing tells them apart in advance,
-//! so the process itself is watched, and the first sign ends this evidence for it, for good:
+//! That holds where a thread serves one exchange from its read to its answer before it turns to the
+//! next: Apache, Python's and Java's threaded servers, PHP, Ruby. It does not hold for event loops and
+//! for runtimes that move tasks between threads. A socket that an event loop waits for is known by how
+//! it was opened; of the others the process itself is watched, and the first sign ends this evidence
+//! for it, for good:
 //!
 //! * a thread that reads a request while it serves one of another connection (an event loop);
 //! * an exchange answered by another thread than the one that read it (handed over, migrated);
 //! * a request written by a thread that serves at other times, and does not now (it also does work of
-//!   its own: a timer, a queue); unless what it read last wants no answer, and so shows no end;
-//! * a Go program whose goroutine is not known: goroutines migrate.
+//!   its own: a timer, a queue); unless what it read last wants no answer, and so shows no end.
 //!
 //! While other threads serve at the same time, a process must first have shown [`PROOF`] exchanges
 //! that went well.
 //!
 //! A multiplexed connection (HTTP/2) has a reader and a writer of its own, or whichever thread comes
 //! along reads and writes for all: what one of them does proves nothing. There only the plainest rule
-//! holds, that no other exchange is in flight in the process. Bias: no parent rather than a wrong one.
+//! holds, that no other exchange is in flight in the process.
+//!
+//! An event loop (nginx, Node, asyncio, tokio) shows nothing but that rule, and it is said so: the
+//! parent is the *sole candidate*. A loop that was ever seen to make a request while it served none has
+//! work of its own, which may fall into an exchange as well: it gets no parents any more. Bias: no
+//! parent rather than a wrong one.
 
 use hashbrown::HashMap;
 
+use super::ParentSource;
 use super::trace::NodeKey;
 use crate::context::SpanId;
 use crate::event::{ConnectionId, Task};
@@ -32,12 +38,16 @@ const PROOF: u32 = 32;
 /// Executors remembered that have served: those of some large servers. Beyond, the idle are forgotten.
 const MAX_EXECUTORS: usize = 16_384;
 
-/// What runs a handler: a goroutine where it is known, else a thread.
+/// After a connection was met midway, its process may have been asked things that were not seen; so
+/// long, boot-time ns, they may be under way. Proxies give up a request after a minute (nginx, HAProxy,
+/// Envoy: 15 to 60 s).
+const UNSEEN: u64 = 60_000_000_000;
+
+/// A thread that runs handlers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Executor {
     pid: u32,
-    goroutine: bool,
-    id: u64,
+    tid: u32,
 }
 
 /// What is known of a process' way to run its handlers.
@@ -47,10 +57,18 @@ pub struct Habits {
     go: bool,
     /// It never showed one of the signs.
     told_by_executor: bool,
-    /// Exchanges in flight.
+    /// Exchanges in flight that were read by a known executor.
     in_flight: u32,
     /// See [`PROOF`].
     proven: u32,
+    /// All exchanges in flight.
+    open: u32,
+    /// The only one in flight since it began, on a connection that an event loop waits for.
+    sole: Option<(SpanId, NodeKey)>,
+    /// It makes requests of its own accord, or was not followed.
+    unasked: bool,
+    /// There may be exchanges that were not seen, boot-time ns.
+    unseen_until: u64,
 }
 
 impl Habits {
@@ -61,27 +79,65 @@ impl Habits {
             told_by_executor: true,
             in_flight: 0,
             proven: 0,
+            open: 0,
+            sole: None,
+            unasked: false,
+            unseen_until: 0,
         }
+    }
+
+    /// Written in Go.
+    pub fn is_go(&self) -> bool {
+        self.go
     }
 
     /// An exchange was not followed: who served it is not known, so nothing that the process' threads
     /// do is evidence any more.
     pub fn lost_sight(&mut self) {
         self.told_by_executor = false;
+        self.unasked = true;
+    }
+
+    /// An exchange begins, at `now` (boot-time ns).
+    pub fn entered(&mut self, on: On, span: SpanId, node: NodeKey, now: u64) {
+        if on.midway {
+            self.unseen_until = now + UNSEEN;
+        }
+        let alone = self.open == 0 && on.event_driven && now >= self.unseen_until;
+        self.sole = alone.then_some((span, node));
+        self.open += 1;
+    }
+
+    /// An exchange is over.
+    pub fn left(&mut self) {
+        self.open = self.open.saturating_sub(1);
+        self.sole = None;
+    }
+
+    /// Whether it is the sole candidate.
+    pub fn is_sole(&self, span: SpanId) -> bool {
+        self.sole.is_some_and(|(sole, _)| sole == span)
+    }
+
+    /// A span got another id.
+    pub fn renamed(&mut self, from: SpanId, to: SpanId) {
+        if let Some((sole, _)) = &mut self.sole
+            && *sole == from
+        {
+            *sole = to;
+        }
+    }
+
+    /// The process makes a request of which nothing else tells the cause.
+    fn sole_candidate(&mut self) -> Option<(SpanId, NodeKey)> {
+        self.unasked |= self.open == 0;
+        self.sole.filter(|_| !self.go && !self.unasked)
     }
 
     fn executor(&self, task: Task) -> Option<Executor> {
-        if !self.told_by_executor || (self.go && task.goid == 0) {
-            return None;
-        }
-        Some(Executor {
+        (self.told_by_executor && !self.go).then_some(Executor {
             pid: task.pid,
-            goroutine: task.goid != 0,
-            id: if task.goid != 0 {
-                task.goid
-            } else {
-                u64::from(task.tid)
-            },
+            tid: task.tid,
         })
     }
 }
@@ -93,6 +149,10 @@ pub struct On {
     pub connection: ConnectionId,
     /// It carries many exchanges at once.
     pub multiplexed: bool,
+    /// An event loop waits for it.
+    pub event_driven: bool,
+    /// Bytes had gone through it before it was met.
+    pub midway: bool,
 }
 
 /// What an executor is serving.
@@ -128,7 +188,7 @@ impl Executors {
         span: SpanId,
         node: NodeKey,
     ) -> Option<Executor> {
-        let executor = habits.executor(task)?;
+        let executor = habits.executor(task).filter(|_| !on.event_driven)?;
         if self.serving.len() >= MAX_EXECUTORS {
             self.serving.retain(|_, serving| serving.count > 0);
         }
@@ -196,9 +256,23 @@ impl Executors {
         self.serving.values().all(|serving| serving.count == 0)
     }
 
-    /// A client's exchange: `task` wrote the request's first byte. The exchange for which it did, if
-    /// that is certain.
-    pub fn cause(&self, habits: &mut Habits, task: Task, on: On) -> Option<(SpanId, NodeKey)> {
+    /// A client's exchange: `task` wrote the request's first byte. The exchange for which it did, as
+    /// far as that is known, and how.
+    pub fn cause(
+        &self,
+        habits: &mut Habits,
+        task: Task,
+        on: On,
+    ) -> Option<(SpanId, NodeKey, ParentSource)> {
+        let by_thread = self.by_thread(habits, task, on);
+        let sole = habits.sole_candidate();
+        let known = |source| move |(span, node)| (span, node, source);
+        by_thread
+            .map(known(ParentSource::Execution))
+            .or(sole.map(known(ParentSource::SoleCandidate)))
+    }
+
+    fn by_thread(&self, habits: &mut Habits, task: Task, on: On) -> Option<(SpanId, NodeKey)> {
         let executor = habits.executor(task)?;
         let serving = self.serving.get(&executor)?;
         if serving.count == 0 {
@@ -250,7 +324,7 @@ mod tests {
         fn cause(&self, habits: &mut Habits, tid: u32) -> Option<SpanId> {
             self.executors
                 .cause(habits, task(tid), single(20))
-                .map(|(span, _)| span)
+                .map(|(span, _, _)| span)
         }
     }
 
@@ -258,6 +332,15 @@ mod tests {
         On {
             connection: ConnectionId(connection),
             multiplexed: false,
+            event_driven: false,
+            midway: false,
+        }
+    }
+
+    fn looped(connection: u64) -> On {
+        On {
+            event_driven: true,
+            ..single(connection)
         }
     }
 
@@ -273,6 +356,7 @@ mod tests {
             pid: 100,
             tid,
             goid: 0,
+            lineage: 0,
         }
     }
 
@@ -361,28 +445,57 @@ mod tests {
     }
 
     #[test]
-    fn a_goroutine_tells_and_a_go_programs_thread_does_not() {
+    fn a_go_programs_thread_tells_nothing() {
         let (mut bed, mut habits) = (Bed::new(), Habits::new(true));
         assert_eq!(bed.read(&mut habits, 1, 10).0, None);
-        let goroutine = |goid| Task {
-            pid: 100,
-            tid: 1,
-            goid,
+        assert_eq!(bed.cause(&mut habits, 1), None);
+    }
+
+    #[test]
+    fn an_event_loops_only_exchange_is_the_sole_candidate() {
+        let (bed, mut habits) = (Bed::new(), Habits::new(false));
+        let mut traces = Traces::default();
+        let mut enter = |habits: &mut Habits, n: u8, now: u64| {
+            let node = traces.begin(TraceId([n; 16]));
+            habits.entered(looped(10), SpanId([n; 8]), node, now);
         };
-        let node = bed.traces.begin(TraceId([1; 16]));
-        let span = SpanId([9; 8]);
-        bed.executors
-            .began(&mut habits, goroutine(7), single(11), span, node);
+        let cause = |habits: &mut Habits| {
+            let cause = bed.executors.cause(habits, task(1), looped(20));
+            cause.map(|(span, _, source)| (span, source))
+        };
+        let sole = |n: u8| Some((SpanId([n; 8]), ParentSource::SoleCandidate));
+        enter(&mut habits, 1, 100);
+        assert_eq!(cause(&mut habits), sole(1));
+        enter(&mut habits, 2, 100);
+        assert_eq!(cause(&mut habits), None, "one of two");
+        habits.left();
         assert_eq!(
-            bed.executors
-                .cause(&mut habits, goroutine(7), single(20))
-                .map(|(span, _)| span),
-            Some(span)
+            cause(&mut habits),
+            None,
+            "it may be left over from the other"
         );
-        assert_eq!(
-            bed.executors.cause(&mut habits, goroutine(8), single(20)),
-            None
-        );
+        habits.left();
+        enter(&mut habits, 3, 200);
+        assert_eq!(cause(&mut habits), sole(3));
+        habits.left();
+        let mut timer = habits;
+        assert_eq!(cause(&mut timer), None);
+        enter(&mut timer, 4, 300);
+        assert_eq!(cause(&mut timer), None, "it has work of its own");
+        let midway = On {
+            midway: true,
+            ..looped(11)
+        };
+        let node = bed_node();
+        habits.entered(midway, SpanId([5; 8]), node, 300);
+        assert_eq!(cause(&mut habits), None, "others may be under way unseen");
+        habits.left();
+        enter(&mut habits, 6, 300 + UNSEEN);
+        assert_eq!(cause(&mut habits), sole(6));
+    }
+
+    fn bed_node() -> NodeKey {
+        Traces::default().begin(TraceId([9; 16]))
     }
 
     /// Of two threads that each serve an exchange, what the second one's call is said to be for.
@@ -395,7 +508,7 @@ mod tests {
         bed.executors
             .began(&mut habits, task(2), served, span, node);
         let cause = bed.executors.cause(&mut habits, task(2), called);
-        cause.map(|(span, _)| span)
+        cause.map(|(span, _, _)| span)
     }
 
     #[test]
@@ -414,7 +527,7 @@ mod tests {
             let on = multiplexed(10);
             let executor = bed.executors.began(&mut habits, task(1), on, span, node);
             let cause = bed.executors.cause(&mut habits, task(1), multiplexed(20));
-            (executor.unwrap(), cause.map(|(span, _)| span))
+            (executor.unwrap(), cause.map(|(span, _, _)| span))
         };
         let (first, cause) = serve(&mut bed, 1);
         assert_eq!(cause, Some(SpanId([1; 8])));

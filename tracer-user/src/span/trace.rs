@@ -11,7 +11,7 @@
 
 use slab::Slab;
 
-use crate::context::{Context, TraceId};
+use crate::context::{Context, SpanId, TraceId};
 
 /// Names a node; valid until [`Traces::release`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,8 @@ struct Node {
     holders: u32,
     /// Boot-time ns until when a parent may still come.
     open_until: u64,
+    /// The parent that came late, see [`Traces::settle`].
+    settled: Option<SpanId>,
 }
 
 /// Longest chain of services on one host that shares a trace through us; beyond, and if records were
@@ -77,6 +79,7 @@ impl Traces {
             up: None,
             holders: 1,
             open_until: 0,
+            settled: None,
         }))
     }
 
@@ -152,6 +155,38 @@ impl Traces {
         }
     }
 
+    /// Keeps a node, even if its exchange is over, until [`Traces::settle`] or [`Traces::orphan`].
+    pub fn keep(&mut self, key: NodeKey) {
+        if let Some(node) = self.nodes.get_mut(key.0) {
+            node.holders += 1;
+        }
+    }
+
+    /// The parent of a node that was kept is known: span `span` of `parent`. One that came with its
+    /// message stays.
+    pub fn settle(&mut self, key: NodeKey, parent: NodeKey, span: SpanId) {
+        if let Some(node) = self.nodes.get_mut(key.0)
+            && node.source != Source::Propagated
+        {
+            node.open_until = 0;
+            if self.join(key, parent) {
+                self.nodes[key.0].settled = Some(span);
+            }
+        }
+        self.release(key);
+    }
+
+    /// A node that was kept has no parent that could be known.
+    pub fn orphan(&mut self, key: NodeKey) {
+        self.await_parent(key, 0);
+        self.release(key);
+    }
+
+    /// What [`Traces::settle`] found.
+    pub fn settled(&self, key: NodeKey) -> Option<SpanId> {
+        self.nodes.get(key.0)?.settled
+    }
+
     /// The trace, final from now on; None while a parent may come. Those below a message that carries
     /// its trace need not wait: its parent, if one comes, is in the same trace.
     pub fn resolve(&mut self, key: NodeKey, now: u64) -> Option<&Trace> {
@@ -210,7 +245,7 @@ impl Traces {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::context::{Format, SpanId};
+    use crate::context::Format;
 
     fn id(n: u8) -> TraceId {
         TraceId([n; 16])

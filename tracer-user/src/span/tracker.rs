@@ -17,6 +17,8 @@ use slab::Slab;
 use super::connection::{Found, IDLE_LIMIT, Slot, Table};
 use super::exchange::{Exchange, Message, MessageCounts};
 use super::feed::{At, Detected};
+use super::forwarded::Forwarded;
+use super::goroutine::Goroutines;
 use super::ids::Ids;
 use super::open::Links;
 use super::parent::{Executors, Habits};
@@ -24,7 +26,7 @@ use super::peer::Held;
 use super::stage::Stamps;
 use super::taken::Taken;
 use super::trace::Traces;
-use super::{Kind, ParentSource, Span};
+use super::{Kind, Span};
 use crate::context::Formats;
 use crate::event::{self, ConnectionId, Event, ProcessChange, Role};
 use crate::protocol::{self, ExchangeId, Framing, Incomplete, Side};
@@ -80,6 +82,8 @@ pub struct Limits {
     pub held: u64,
     /// Processes forgotten, as too many were known.
     pub processes: u64,
+    /// Goroutines, and what they hand over, forgotten, as too many were known.
+    pub goroutines: u64,
 }
 
 /// What the tracker counted.
@@ -120,6 +124,8 @@ pub struct Tracker {
     pub(super) exchanges: Slab<Exchange>,
     pub(super) traces: Traces,
     pub(super) executors: Executors,
+    pub(super) goroutines: Goroutines,
+    pub(super) forwarded: Forwarded,
     pub(super) processes: HashMap<u32, Process, foldhash::fast::RandomState>,
     /// Which propagated contexts are read.
     pub(super) formats: Formats,
@@ -175,6 +181,7 @@ impl Tracker {
             Event::Connection(connection) => self.connection(connection, host),
             Event::Ended(ended) => self.ended(ended, host),
             Event::Process(process) => self.process(process),
+            Event::Goroutine(goroutine) => self.came_by(goroutine),
             Event::Listening { .. } => {}
         }
     }
@@ -218,6 +225,10 @@ impl Tracker {
         TrackerCounts {
             connections: self.table.seen,
             ignored: self.table.given_up,
+            limits: Limits {
+                goroutines: self.goroutines.forgotten,
+                ..self.counts.limits
+            },
             ..self.counts
         }
     }
@@ -317,6 +328,7 @@ impl Tracker {
             ProcessChange::Forked { .. } => {}
             ProcessChange::Execed | ProcessChange::Exited => {
                 self.processes.remove(&process.pid);
+                self.goroutines.gone(process.pid, &mut self.traces);
             }
         }
     }
@@ -358,23 +370,7 @@ impl Tracker {
         };
         let node = self.traces.begin(self.ids.trace());
         let span_id = self.ids.span();
-        let (mut executor, mut parent) = (None, None);
-        match kind {
-            Kind::Server => {
-                executor =
-                    self.executors
-                        .began(&mut process.habits, task, connection.on(), span_id, node);
-            }
-            Kind::Client => {
-                self.clients_seen = true;
-                let on = connection.on();
-                if let Some((span, cause)) = self.executors.cause(&mut process.habits, task, on)
-                    && self.traces.join(node, cause)
-                {
-                    parent = Some((span, ParentSource::Execution));
-                }
-            }
-        }
+        self.clients_seen |= kind == Kind::Client;
         let mut stamps = Stamps {
             connect: connection.connect.take(),
             ..Stamps::default()
@@ -390,13 +386,15 @@ impl Tracker {
             pid: task.pid,
             span_id,
             node,
-            parent,
+            parent: None,
             format: None,
             sent: None,
             answer_span: None,
             position: connection.feed.position(first),
             opening: *connection.opened.get_or_insert(first_at.end) == first_at.end,
-            executor,
+            executor: None,
+            goroutine: None,
+            received: None,
             to_unix: self.to_unix,
             stamps,
             request,
@@ -405,6 +403,7 @@ impl Tracker {
             incomplete: None,
             links: Links::default(),
         };
-        connection.open.push(&mut self.exchanges, exchange);
+        let key = connection.open.push(&mut self.exchanges, exchange);
+        self.begun(slot, key, at);
     }
 }

@@ -389,6 +389,18 @@ impl Protocol for Http2 {
         self.streams.cut(side, reason, |_, _| true, out);
     }
 
+    /// A client numbers its streams 1, 3, 5, ...: one that does otherwise is not found.
+    fn stream_of(&self, exchange: ExchangeId) -> Option<u32> {
+        let later = self.next.checked_sub(1)?.checked_sub(exchange)?;
+        let back = u32::try_from(later.checked_mul(2)?).ok()?;
+        let number = self.last.checked_sub(back)?;
+        (self.streams.exchange_on(number) == Some(exchange)).then_some(number)
+    }
+
+    fn exchange_on(&self, stream: u32) -> Option<ExchangeId> {
+        self.streams.exchange_on(stream)
+    }
+
     fn framing(&self) -> Option<Framing> {
         Some(Framing::Http2)
     }

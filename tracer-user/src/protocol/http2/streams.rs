@@ -35,6 +35,11 @@ impl Streams {
         self.open.get_mut(&number)
     }
 
+    /// The exchange on a stream whose request was seen.
+    pub(super) fn exchange_on(&self, number: u32) -> Option<ExchangeId> {
+        Some(self.open.get(&number)?.exchange)
+    }
+
     /// A stream whose request was seen or is awaited.
     pub(super) fn answered(&mut self, number: u32) -> Option<&mut Stream> {
         match self.open.get_mut(&number) {

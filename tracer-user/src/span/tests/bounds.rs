@@ -13,6 +13,7 @@ fn a_full_table_lets_the_idlest_go() {
             role: Role::Accepted,
             addresses: None,
             midway: false,
+            event_driven: false,
             sequence: (0, 0),
             connect_ns: None,
         }));

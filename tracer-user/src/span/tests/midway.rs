@@ -9,6 +9,7 @@ fn met_midway(bed: &mut Bed, connection: u64) {
         role: Role::Unknown,
         addresses: None,
         midway: true,
+        event_driven: false,
         sequence: (0, 0),
         connect_ns: None,
     }));

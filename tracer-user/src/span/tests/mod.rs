@@ -35,6 +35,8 @@ struct Outlet {
     framed: Vec<(ConnectionId, Framing)>,
     described: Vec<u32>,
     go: bool,
+    /// Connections are waited for by an event loop.
+    event_driven: bool,
 }
 
 impl Host for Outlet {
@@ -77,6 +79,8 @@ struct On {
     connection: u64,
     pid: u32,
     tid: u32,
+    goid: u64,
+    lineage: u64,
 }
 
 /// Connection `connection`, by the only thread of process 100.
@@ -89,6 +93,8 @@ fn by(connection: u64, pid: u32, tid: u32) -> On {
         connection,
         pid,
         tid,
+        goid: 0,
+        lineage: 0,
     }
 }
 
@@ -150,6 +156,7 @@ impl Bed {
                 remote: address(remote),
             }),
             midway: false,
+            event_driven: self.out.event_driven,
             sequence,
             connect_ns: (role == Role::Connected).then_some((10, 20)),
         }));
@@ -184,7 +191,8 @@ impl Bed {
             task: Task {
                 pid: on.pid,
                 tid: on.tid,
-                goid: 0,
+                goid: on.goid,
+                lineage: on.lineage,
             },
             ..Transfer::of_bytes(direction, position, head)
         }));
@@ -249,6 +257,8 @@ impl Bed {
         assert_eq!(tracker.held.len(), 0);
         assert_eq!(tracker.kept, 0);
         assert!(tracker.executors.is_idle());
+        assert!(tracker.goroutines.is_idle());
+        assert!(tracker.forwarded.is_empty());
         let counts = tracker.counts().messages;
         let incomplete: u64 = counts.incomplete.iter().sum();
         assert_eq!(counts.started, counts.complete + incomplete, "{counts:?}");

@@ -120,11 +120,15 @@ const CALLER: On = On {
     connection: 1,
     pid: 1,
     tid: 1,
+    goid: 0,
+    lineage: 0,
 };
 const SERVER: On = On {
     connection: 2,
     pid: 2,
     tid: 2,
+    goid: 0,
+    lineage: 0,
 };
 
 fn two_ends() -> Bed {

@@ -26,11 +26,15 @@ const CALLER: On = On {
     connection: 1,
     pid: 1,
     tid: 1,
+    goid: 0,
+    lineage: 0,
 };
 const SERVER: On = On {
     connection: 2,
     pid: 2,
     tid: 2,
+    goid: 0,
+    lineage: 0,
 };
 
 fn of_kind(spans: &[Span], kind: Kind) -> &Span {
@@ -294,6 +298,8 @@ const FRONT: On = On {
     connection: 5,
     pid: 3,
     tid: 3,
+    goid: 0,
+    lineage: 0,
 };
 
 fn calls(connection: u64) -> On {

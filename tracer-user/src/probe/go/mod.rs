@@ -1,0 +1,166 @@
+//! Go programs: what lets the kernel side tell their goroutines, and the probes that tell when one
+//! goroutine goes on for another.
+//!
+//! * [`binary`]: a program's file; [`pclntab`], [`code`], [`version`] read parts of it.
+//! * [`functions`]: which functions are probed.
+//!
+//! Bias: evidence, never a need. A program that is not understood only lacks it.
+
+mod binary;
+mod code;
+mod functions;
+mod pclntab;
+mod version;
+
+use std::collections::HashMap as StdMap;
+use std::fs::{self, File};
+use std::num::NonZeroU32;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+
+use aya::maps::{HashMap, MapData};
+use aya::programs::UProbe;
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLinkId, UProbeScope};
+use tracer_ebpf::abi::{GoLayout, GoProbe};
+
+use super::shared::{self, Words};
+use binary::Program;
+
+/// Programs whose file was read and is remembered: a host runs a few, each in many processes.
+const MOST_PROGRAMS: usize = 64;
+
+/// A file, as it was when it was read: device, inode, time of change.
+type FileId = (u64, u64, i64, i64);
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(super) struct Layout(GoLayout);
+
+// SAFETY: integers without padding, as the ABI asserts.
+unsafe impl aya::Pod for Layout {}
+
+/// The Go programs among the traced processes.
+pub(super) struct Go {
+    layouts: HashMap<MapData, u32, Layout>,
+    /// A bit per process that has a layout.
+    known: Words,
+    programs: StdMap<FileId, Option<Arc<Program>>>,
+    /// What is attached, by process.
+    attached: StdMap<u32, Vec<UProbeLinkId>>,
+}
+
+impl Go {
+    /// None is traced yet.
+    pub(super) fn new(layouts: HashMap<MapData, u32, Layout>, known: Words) -> Go {
+        Go {
+            layouts,
+            known,
+            programs: StdMap::new(),
+            attached: StdMap::new(),
+        }
+    }
+
+    /// Process `pid` is traced, or runs another program: from now on its goroutines are told if it is a
+    /// Go program, and what it runs is probed with `program`.
+    pub(super) fn join(&mut self, pid: u32, program: &mut UProbe) {
+        self.leave(pid, program);
+        let Some(found) = self.program(pid) else {
+            return;
+        };
+        let Some(moved) = moved(pid, found.moved_from) else {
+            return;
+        };
+        let mut layout = found.layout;
+        if layout.goidgen != 0 {
+            layout.goidgen = layout.goidgen.wrapping_add(moved);
+        }
+        if let Err(error) = self.layouts.insert(pid, Layout(layout), 0) {
+            log::debug!("goroutines of process {pid} are not told: {error}");
+            return;
+        }
+        self.known.set_bit(pid);
+        if !found.probes.is_empty()
+            && program.fd().is_err()
+            && let Err(error) = program.load()
+        {
+            log::debug!("cannot probe Go programs: {error}");
+            return;
+        }
+        let links = found.probes.iter().filter_map(|(offset, probe)| {
+            attach(program, pid, *offset, *probe)
+                .inspect_err(|error| log::debug!("cannot probe process {pid}: {error}"))
+                .ok()
+        });
+        let links: Vec<_> = links.collect();
+        log::debug!(
+            "Go process {pid}: goroutines are told, {} probes",
+            links.len()
+        );
+        self.attached.insert(pid, links);
+    }
+
+    /// Process `pid` is not traced any more, or gone.
+    pub(super) fn leave(&mut self, pid: u32, program: &mut UProbe) {
+        for link in self.attached.remove(&pid).into_iter().flatten() {
+            // It is gone with the process.
+            let _ = program.detach(link);
+        }
+        if self.known.has_bit(pid) {
+            self.known.clear_bit(pid);
+            let _ = self.layouts.remove(&pid);
+        }
+    }
+
+    /// What the file of a process says, read once per file.
+    fn program(&mut self, pid: u32) -> Option<Arc<Program>> {
+        // Through the link of the kernel: it leads to the very file, also in a container, also deleted.
+        let file = File::open(format!("/proc/{pid}/exe")).ok()?;
+        let meta = file.metadata().ok()?;
+        let id = (meta.dev(), meta.ino(), meta.mtime(), meta.mtime_nsec());
+        if let Some(known) = self.programs.get(&id) {
+            return known.clone();
+        }
+        if self.programs.len() >= MOST_PROGRAMS {
+            self.programs.clear();
+        }
+        let program = Program::read(file).map(Arc::new);
+        shared::return_free_memory();
+        self.programs.insert(id, program.clone());
+        program
+    }
+}
+
+fn attach(
+    program: &mut UProbe,
+    pid: u32,
+    offset: u64,
+    probe: GoProbe,
+) -> Result<UProbeLinkId, aya::programs::ProgramError> {
+    let point = UProbeAttachPoint {
+        location: UProbeAttachLocation::AbsoluteOffset(offset),
+        cookie: Some(probe.cookie()),
+    };
+    let scope = NonZeroU32::new(pid).map_or(UProbeScope::CallingProcess, UProbeScope::OneProcess);
+    program.attach(point, format!("/proc/{pid}/exe"), scope)
+}
+
+/// How far from the addresses in its file a program is loaded. `from`: the first of those, if it may
+/// be loaded anywhere.
+fn moved(pid: u32, from: Option<u64>) -> Option<u64> {
+    let Some(from) = from else { return Some(0) };
+    let inode = fs::metadata(format!("/proc/{pid}/exe"))
+        .ok()?
+        .ino()
+        .to_string();
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
+    // start-end rights offset device inode path
+    maps.lines().find_map(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        let start = fields.next()?.split_once('-')?.0;
+        let [offset, _, of] = [fields.nth(1)?, fields.next()?, fields.next()?];
+        if of != inode || u64::from_str_radix(offset, 16) != Ok(0) {
+            return None;
+        }
+        Some(u64::from_str_radix(start, 16).ok()?.wrapping_sub(from))
+    })
+}
