@@ -544,7 +544,7 @@ pub const NO_FIELD: u32 = u32::MAX;
 /// Size of what the kernel side keeps with a socket. All zero is a valid state: that of a socket of
 /// which nothing is known yet. The agent gives it to sockets that listen, since accepted ones inherit
 /// a copy and are then known before their first bytes arrive.
-pub const SOCKET_STATE: usize = 248;
+pub const SOCKET_STATE: usize = 392;
 
 /// The agent's verdict on a connection: it carries nothing we know, and is not copied any more.
 pub const VERDICT_IGNORED: u8 = 1;

@@ -58,13 +58,20 @@ fn is_event_driven(sk: *const u8) -> bool {
 }
 
 /// Puts the [`Connection`] record of a socket before its first transfer, `moved`. Once per socket, so
-/// it can afford a call, which keeps its record off the caller's stack (512 bytes for all).
+/// it can afford a call, which keeps what it reads off the caller's stack (512 bytes for all).
 #[inline(never)]
 pub fn announce(socket: &mut Socket, moved: &Moved) {
+    if emit::made_in_place(|record| describe(socket, moved, record)) {
+        socket.announced = 1;
+    }
+}
+
+#[inline(always)]
+fn describe(socket: &mut Socket, moved: &Moved, record: &mut Connection) {
     let sk = socket.sk as *const u8;
     let family = read::<u16>(sk, offset!(skc_family)) as u8;
     socket.family = family;
-    let mut record = Connection {
+    *record = Connection {
         kind: Kind::Connection as u8,
         role: socket.role,
         family,
@@ -95,7 +102,7 @@ pub fn announce(socket: &mut Socket, moved: &Moved) {
             record.remote = read(sk, offset!(skc_v6_daddr));
         }
         if read::<u16>(sk, offset!(sk_protocol)) == IPPROTO_TCP {
-            sequences(sk, socket, moved, &mut record);
+            sequences(sk, socket, moved, record);
         }
     } else if record.role == ROLE_UNKNOWN
         && offset!(unix_addr) != NO_FIELD as usize
@@ -103,9 +110,6 @@ pub fn announce(socket: &mut Socket, moved: &Moved) {
     {
         // An accepted socket has its listener's address; one that connects has none, as a rule.
         record.role = ROLE_ACCEPTED;
-    }
-    if emit::record(record) {
-        socket.announced = 1;
     }
 }
 

@@ -18,40 +18,58 @@ pub struct Copy {
     pub tail: u32,
 }
 
+/// What a [`Transfer`]'s record says of one piece, beside what all of them have in common.
+pub struct Piece {
+    pub position: u64,
+    pub length: u32,
+    pub flags: u16,
+}
+
 /// Puts a fixed record into the ring. False: there was no room, which is counted.
 #[inline(always)]
 pub fn record<T>(record: T) -> bool {
+    made_in_place(|slot| *slot = record)
+}
+
+/// The same for a record that is made in the ring, where it takes no room on the stack. `T` is one of
+/// the ABI's, of integers, and `make` sets all of it.
+#[inline(always)]
+pub fn made_in_place<T>(make: impl FnOnce(&mut T)) -> bool {
     let Some(slot) = reserve(size_of::<T>()) else {
         count(Counter::RecordsRingFull);
         return false;
     };
-    // SAFETY: the slot has the size of a T, and the ring aligns to 8 bytes.
-    unsafe { slot.cast::<T>().write(record) };
+    // SAFETY: the slot has the size of a T, whatever is in it is one, and the ring aligns to 8 bytes.
+    make(unsafe { &mut *slot.cast::<T>() });
     submit(slot);
     true
 }
 
 /// Puts a transfer's piece and the bytes to copy into the ring. False: there was no room.
 #[inline(always)]
-pub fn transfer(record: &Transfer, copy: &Copy) -> bool {
+pub fn transfer(common: &Transfer, piece: &Piece, copy: &Copy) -> bool {
     if copy.head == 0 && copy.tail == 0 {
-        sized::<0, 0>(record, copy)
+        sized::<0, 0>(common, piece, copy)
     } else if copy.tail == 0 && copy.head <= CLASSES[1].head as u32 {
-        sized::<{ CLASSES[1].head }, { CLASSES[1].tail }>(record, copy)
+        sized::<{ CLASSES[1].head }, { CLASSES[1].tail }>(common, piece, copy)
     } else if copy.tail == 0 && copy.head <= CLASSES[2].head as u32 {
-        sized::<{ CLASSES[2].head }, { CLASSES[2].tail }>(record, copy)
+        sized::<{ CLASSES[2].head }, { CLASSES[2].tail }>(common, piece, copy)
     } else if copy.head <= CLASSES[3].head as u32 {
-        sized::<{ CLASSES[3].head }, { CLASSES[3].tail }>(record, copy)
+        sized::<{ CLASSES[3].head }, { CLASSES[3].tail }>(common, piece, copy)
     } else if copy.tail == 0 && copy.head <= CLASSES[4].head as u32 {
-        sized::<{ CLASSES[4].head }, { CLASSES[4].tail }>(record, copy)
+        sized::<{ CLASSES[4].head }, { CLASSES[4].tail }>(common, piece, copy)
     } else {
-        sized::<{ CLASSES[5].head }, { CLASSES[5].tail }>(record, copy)
+        sized::<{ CLASSES[5].head }, { CLASSES[5].tail }>(common, piece, copy)
     }
 }
 
 /// [`transfer`] of one payload class.
 #[inline(always)]
-fn sized<const HEAD: usize, const TAIL: usize>(record: &Transfer, copy: &Copy) -> bool {
+fn sized<const HEAD: usize, const TAIL: usize>(
+    common: &Transfer,
+    piece: &Piece,
+    copy: &Copy,
+) -> bool {
     let Some(slot) = Slot::<HEAD, TAIL>::reserve() else {
         return false;
     };
@@ -65,13 +83,15 @@ fn sized<const HEAD: usize, const TAIL: usize>(record: &Transfer, copy: &Copy) -
         }
     }
     if TAIL > 0 && unseen == 0 {
-        tail = slot.copy_tail(copy.address + u64::from(record.length), copy.tail);
+        tail = slot.copy_tail(copy.address + u64::from(piece.length), copy.tail);
     }
     slot.submit(Transfer {
         captured: head,
         tail_captured: tail,
-        flags: record.flags | unseen,
-        ..*record
+        flags: piece.flags | unseen,
+        position: piece.position,
+        length: piece.length,
+        ..*common
     });
     true
 }
@@ -199,7 +219,10 @@ fn submit(slot: *mut u8) {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn wake() -> u32 {
-    if let (Some(asleep), Some(slot)) = (ASLEEP.get_ptr_mut(0), reserve(8)) {
+    // One after the other: older kernels think the word may be missing, and would see the slot leak.
+    if let Some(asleep) = ASLEEP.get_ptr_mut(0)
+        && let Some(slot) = reserve(8)
+    {
         // SAFETY: the map's own memory; `slot` comes from `reserve` and is given back once.
         unsafe {
             asleep.write_volatile(0);

@@ -63,9 +63,8 @@ const WINDOW: usize = 24;
 const fn most_frames(room: usize) -> usize {
     if room > 16 * 64 { room / 64 } else { 16 }
 }
-/// Records of one buffer, squared: 16 MiB in HTTP/2's usual frames of 16 KiB. (Two loops, one within the
-/// other, of which the verifier walks each round of either only.)
-const MOST_RECORDS: u32 = 32;
+/// Records of one buffer: 16 MiB in HTTP/2's usual frames of 16 KiB. The verifier walks each round.
+const MOST_RECORDS: u32 = 1024;
 
 impl Frames {
     /// A transfer begins.
@@ -216,17 +215,16 @@ impl Frames {
 #[unsafe(no_mangle)]
 pub extern "C" fn report_frames(
     socket: *mut Socket,
-    record: *const Transfer,
+    direction: u32,
     length: u32,
     address: u64,
 ) -> u32 {
-    // SAFETY: the callers pass references; the verifier wants to see null excluded.
-    let (Some(socket), Some(record)) = (unsafe { socket.as_mut() }, unsafe { record.as_ref() })
-    else {
+    // SAFETY: the callers pass a reference; the verifier wants to see null excluded.
+    let Some(socket) = (unsafe { socket.as_mut() }) else {
         return 0;
     };
-    let direction = usize::from(record.direction & 1);
-    if socket.next[direction] == 0 && socket.framing == 0 && length >= 8 {
+    let way = (direction & 1) as usize;
+    if socket.next[way] == 0 && socket.framing == 0 && length >= 8 {
         socket.framing = read_user(address).map_or(0, |first| recognise(u64::from_be(first)));
     }
     if socket.framing == 0 {
@@ -235,39 +233,14 @@ pub extern "C" fn report_frames(
     let mut done = 0;
     let mut i = 0;
     while i < MOST_RECORDS {
-        let reported = report_runs(socket, record, length - done, address + u64::from(done));
+        let reported = report_run(socket, direction, length - done, address + u64::from(done));
         done += reported;
-        if done >= length {
-            return length;
-        }
-        if reported == 0 {
+        if done >= length || reported == 0 {
             return done;
         }
         i += 1;
     }
-    socket.frames[direction].lose();
-    done
-}
-
-/// [`report_frames`] with [`MOST_RECORDS`] records at most.
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn report_runs(
-    socket: *mut Socket,
-    record: *const Transfer,
-    length: u32,
-    address: u64,
-) -> u32 {
-    let mut done = 0;
-    let mut i = 0;
-    while i < MOST_RECORDS {
-        let reported = report_run(socket, record, length - done, address + u64::from(done));
-        done += reported;
-        if done >= length || reported == 0 {
-            break;
-        }
-        i += 1;
-    }
+    socket.frames[way].lose();
     done
 }
 
@@ -275,18 +248,13 @@ extern "C" fn report_runs(
 /// behind them. Returns how many; 0 = frames can't be followed any further.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn report_run(
-    socket: *mut Socket,
-    record: *const Transfer,
-    rest: u32,
-    address: u64,
-) -> u32 {
+extern "C" fn report_run(socket: *mut Socket, direction: u32, rest: u32, address: u64) -> u32 {
     // SAFETY: as above.
-    let (Some(socket), Some(record)) = (unsafe { socket.as_mut() }, unsafe { record.as_ref() })
-    else {
+    let Some(socket) = (unsafe { socket.as_mut() }) else {
         return 0;
     };
-    let frames = &mut socket.frames[usize::from(record.direction & 1)];
+    let direction = (direction & 1) as usize;
+    let frames = &mut socket.frames[direction];
     if frames.seen == LOST {
         return 0;
     }
@@ -294,13 +262,13 @@ extern "C" fn report_run(
     let copy = forgotten(copy.into(), address) as u32;
     let rest = forgotten(rest.into(), address) as u32;
     if copy == 0 {
-        run::<0>(socket, record, rest, address, 0)
+        run::<0>(socket, direction, rest, address, 0)
     } else if copy <= CLASSES[1].head as u32 {
-        run::<{ CLASSES[1].head }>(socket, record, rest, address, copy)
+        run::<{ CLASSES[1].head }>(socket, direction, rest, address, copy)
     } else if copy <= CLASSES[2].head as u32 {
-        run::<{ CLASSES[2].head }>(socket, record, rest, address, copy)
+        run::<{ CLASSES[2].head }>(socket, direction, rest, address, copy)
     } else {
-        run::<{ CLASSES[4].head }>(socket, record, rest, address, copy)
+        run::<{ CLASSES[4].head }>(socket, direction, rest, address, copy)
     }
 }
 
@@ -308,12 +276,11 @@ extern "C" fn report_run(
 #[inline(always)]
 fn run<const ROOM: usize>(
     socket: &mut Socket,
-    record: &Transfer,
+    direction: usize,
     rest: u32,
     address: u64,
     copy: u32,
 ) -> u32 {
-    let direction = usize::from(record.direction & 1);
     // As it is: of a condition the verifier would walk the loop below twice.
     let framing = u32::from(socket.framing);
     let Some(slot) = Slot::<ROOM, 0>::reserve() else {
@@ -360,7 +327,7 @@ fn run<const ROOM: usize>(
         position,
         length,
         flags: unseen | last,
-        ..*record
+        ..socket.under_way[direction].record
     });
     length
 }

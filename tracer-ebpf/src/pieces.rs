@@ -10,7 +10,7 @@ use core::mem::MaybeUninit;
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use tracer_ebpf::abi::{Counter, HEAD_LIMIT, LAST_PIECE, SPARSE_HEAD, TAIL, Transfer, UNSEEN};
 
-use crate::emit::{self, Copy};
+use crate::emit::{self, Copy, Piece};
 use crate::frames::report_frames;
 use crate::kernel::forgotten;
 use crate::maps;
@@ -18,10 +18,13 @@ use crate::task::Buffers;
 use crate::transfer::Socket;
 
 /// A transfer that is being reported. It is kept in the socket because there the verifier tracks no
-/// values, and so has to walk each round of the loop over its buffers once only.
+/// values, and so has to walk each round of the loop over its buffers once only; and because the stack
+/// is small: before Linux 6.13 a hook and all it calls have 512 bytes together.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct UnderWay {
+    /// What the records of all its pieces have in common.
+    pub record: Transfer,
     /// Where its bytes are.
     pub buffers: Buffers,
     /// Bytes not reported yet.
@@ -33,46 +36,54 @@ pub struct UnderWay {
 /// Buffers of one system call that are reported one by one: as many as Linux takes (`UIO_MAXIOV`).
 /// Node's HTTP/2 writes some hundred at once, gRPC's C core 260.
 const MOST_IOVECS: u32 = 1024;
-/// Iovecs read from the process at once: few, since the room for them is zeroed for each transfer.
-const IOVEC_BATCH: usize = 4;
+/// Iovecs read from the process at once: few, since the room for them is on the stack, and is zeroed
+/// for each transfer.
+const IOVEC_BATCH: usize = 3;
 
 impl Socket {
     /// The whole of a transfer of `length` bytes, which are in `buffers`; `record` is what all its
     /// pieces have in common.
     #[inline(always)]
-    pub fn report_buffers(&mut self, record: &Transfer, length: u32, buffers: Buffers) {
-        let under_way = &mut self.under_way[usize::from(record.direction & 1)];
+    pub fn report_buffers(&mut self, record: Transfer, length: u32, buffers: Buffers) {
+        let direction = usize::from(record.direction & 1);
+        let under_way = &mut self.under_way[direction];
+        under_way.record = record;
         under_way.left = length;
         match buffers.shape {
             // Without a call: the usual case.
-            Buffers::ONE => self.report_piece(record, length, buffers.address, 0),
+            Buffers::ONE => {
+                let done = self.framed(direction, length, buffers.address);
+                if done < length {
+                    let address = buffers.address + u64::from(done);
+                    self.piece(direction, length - done, address, 0);
+                }
+            }
             Buffers::VECTOR => {
                 under_way.buffers = buffers;
-                self.vector(record);
+                self.vector(direction);
             }
-            _ => self.unseen(record),
+            _ => self.unseen(direction),
         }
     }
 
     /// One piece per iovec.
     #[inline(always)]
-    fn vector(&mut self, record: &Transfer) {
+    fn vector(&mut self, direction: usize) {
         let mut i = 0;
         while i < MOST_IOVECS {
-            if report_batch(self, record, i) == 0 {
+            if report_batch(self, direction as u32, i) == 0 {
                 break;
             }
             i += IOVEC_BATCH as u32;
         }
-        if self.under_way[usize::from(record.direction & 1)].left > 0 {
-            self.unseen(record);
+        if self.under_way[direction].left > 0 {
+            self.unseen(direction);
         }
     }
 
     /// One piece for each of the iovecs `from` and following. False: there is none left, or no byte.
     #[inline(always)]
-    fn batch(&mut self, record: &Transfer, from: u32) -> bool {
-        let direction = usize::from(record.direction & 1);
+    fn batch(&mut self, direction: usize, from: u32) -> bool {
         let mut room = MaybeUninit::uninit();
         let batch = zeroed(&mut room);
         let buffers = &self.under_way[direction].buffers;
@@ -89,8 +100,10 @@ impl Socket {
             } else {
                 left
             };
-            if length > 0 {
-                report_piece(self, record, length, address, 0);
+            let done = self.framed(direction, length, address);
+            if done < length {
+                let address = address + u64::from(done);
+                report_piece(self, direction as u32, length - done, address, 0);
             }
             i += 1;
         }
@@ -99,30 +112,29 @@ impl Socket {
 
     /// The rest of the transfer, whose bytes can't be had.
     #[inline(always)]
-    fn unseen(&mut self, record: &Transfer) {
+    fn unseen(&mut self, direction: usize) {
         maps::count(Counter::TransfersUnseen);
-        let rest = self.under_way[usize::from(record.direction & 1)].left;
-        report_piece(self, record, rest, 0, UNSEEN.into());
+        let rest = self.under_way[direction].left;
+        if self.framing != 0 {
+            self.frames[direction].hidden(rest);
+        }
+        report_piece(self, direction as u32, rest, 0, UNSEEN.into());
+    }
+
+    /// Reports of the next `length` bytes those that can be followed as frames; returns how many.
+    #[inline(always)]
+    fn framed(&mut self, direction: usize, length: u32, address: u64) -> u32 {
+        // At position 0 it may turn out that there are any.
+        if self.framing != 0 || self.next[direction] == 0 {
+            report_frames(self, direction as u32, length, address)
+        } else {
+            0
+        }
     }
 
     /// See [`report_piece`], which is this.
     #[inline(always)]
-    fn report_piece(&mut self, record: &Transfer, length: u32, address: u64, flags: u32) {
-        let direction = usize::from(record.direction & 1);
-        let (mut length, mut address) = (length, address);
-        // At position 0 it may turn out to be.
-        if self.framing != 0 || self.next[direction] == 0 {
-            if flags == 0 {
-                let done = report_frames(self, record, length, address);
-                if done >= length {
-                    return;
-                }
-                length -= done;
-                address += u64::from(done);
-            } else if self.framing != 0 {
-                self.frames[direction].hidden(length);
-            }
-        }
+    fn piece(&mut self, direction: usize, length: u32, address: u64, flags: u32) {
         let (head, tail) = if flags == 0 {
             self.policy(length)
         } else {
@@ -134,13 +146,12 @@ impl Socket {
             tail: forgotten(tail.into(), address) as u32,
         };
         let (position, last) = self.advance(direction, length);
-        let record = Transfer {
-            length,
+        let piece = Piece {
             position,
+            length,
             flags: flags as u16 | last,
-            ..*record
         };
-        if !emit::transfer(&record, &copy) {
+        if !emit::transfer(&self.under_way[direction].record, &piece, &copy) {
             emit::count_lost(last);
         }
     }
@@ -185,13 +196,12 @@ impl Socket {
 /// again on each path, in each round of a loop and in each place that calls it.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn report_batch(socket: *mut Socket, record: *const Transfer, from: u32) -> u32 {
-    // SAFETY: the callers pass references; the verifier wants to see null excluded.
-    let (Some(socket), Some(record)) = (unsafe { socket.as_mut() }, unsafe { record.as_ref() })
-    else {
+extern "C" fn report_batch(socket: *mut Socket, direction: u32, from: u32) -> u32 {
+    // SAFETY: the callers pass a reference; the verifier wants to see null excluded.
+    let Some(socket) = (unsafe { socket.as_mut() }) else {
         return 0;
     };
-    socket.batch(record, from).into()
+    socket.batch((direction & 1) as usize, from).into()
 }
 
 /// Reports the next `length` bytes of a transfer, of which is copied what the policy says, unless
@@ -202,17 +212,16 @@ extern "C" fn report_batch(socket: *mut Socket, record: *const Transfer, from: u
 #[unsafe(no_mangle)]
 extern "C" fn report_piece(
     socket: *mut Socket,
-    record: *const Transfer,
+    direction: u32,
     length: u32,
     address: u64,
     flags: u32,
 ) -> u32 {
     // SAFETY: as above.
-    let (Some(socket), Some(record)) = (unsafe { socket.as_mut() }, unsafe { record.as_ref() })
-    else {
+    let Some(socket) = (unsafe { socket.as_mut() }) else {
         return 0;
     };
-    socket.report_piece(record, length, address, flags);
+    socket.piece((direction & 1) as usize, length, address, flags);
     0
 }
 

@@ -213,7 +213,7 @@ impl Socket {
             Buffers::MESSAGES => self.current_message(moved),
             _ => moved.buffers,
         };
-        self.report_buffers(&record, moved.length, buffers);
+        self.report_buffers(record, moved.length, buffers);
     }
 
     /// Some bytes pass no hook: those that `splice` takes out of a socket and, for the `syscall` family,
