@@ -30,7 +30,7 @@ use super::batch::Request;
 use super::settings::{self, Batching};
 
 /// Requests under way at once. One fills a fast link already; a few hide the round trip to a far
-/// endpoint (4 x 512 spans each 20 ms are 100,000 a second) without flooding one that recovers.
+/// endpoint (4 x 2,048 spans each 80 ms are 100,000 a second) without flooding one that recovers.
 const IN_FLIGHT: usize = 4;
 
 /// Wait before the first retry; each further one waits twice as long, up to [`LONGEST_WAIT`].
