@@ -60,6 +60,8 @@ enum Part {
     Go,
     /// Go's net/http with a handler that computes for 100 microseconds
     GoWork,
+    /// A gateway of Go's net/http, which makes a call for each request
+    Gateway,
     /// A grpc-go server, 100 streams at once on one connection
     Grpc,
     /// Memory of the agent after 10,000 connections
@@ -103,6 +105,7 @@ pub fn run(options: &Options) -> Result<bool> {
             Part::Nginx => overhead::nginx(&plan, &mut report)?,
             Part::Go => overhead::go(&plan, go::EMPTY, &mut report)?,
             Part::GoWork => overhead::go(&plan, go::WORK, &mut report)?,
+            Part::Gateway => overhead::gateway(&plan, &mut report)?,
             Part::Grpc => rpc::run(options.pairs, &mut report)?,
             Part::Connections => connections::run(&mut report)?,
             Part::Attach => attach::run(&mut report)?,

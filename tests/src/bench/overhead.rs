@@ -9,6 +9,7 @@ use super::sink::Sink;
 use super::traced::{self, Totals};
 use super::wrk::Load;
 use crate::agent::Family;
+use crate::frameworks::Gateway;
 use crate::servers;
 
 /// Workers of nginx: one per core of the machine that the goals are for.
@@ -53,7 +54,12 @@ pub fn nginx(plan: &Plan, report: &mut Report) -> Result<()> {
     let url = format!("http://{}/page.html", server.address);
     for (family, goal) in [(Family::Sock, 0.85), (Family::Syscall, 0.72)] {
         let goal = Goal::AtLeast(goal);
-        agent(plan, "nginx", (server.pid(), family), &url, goal, report)?;
+        let traced = Traced {
+            pid: server.pid(),
+            family,
+            spans: 1,
+        };
+        agent(plan, "nginx", &traced, &url, goal, report)?;
     }
     Ok(())
 }
@@ -74,7 +80,12 @@ pub fn go(plan: &Plan, target: &str, report: &mut Report) -> Result<()> {
         (Family::Sock, Goal::AtLeast(goal)),
         (Family::Syscall, Goal::Shown),
     ] {
-        agent(plan, name, (plain.pid(), family), &url, goal, report)?;
+        let traced = Traced {
+            pid: plain.pid(),
+            family,
+            spans: 1,
+        };
+        agent(plan, name, &traced, &url, goal, report)?;
     }
 
     let sink = Sink::start();
@@ -105,23 +116,49 @@ pub fn go(plan: &Plan, target: &str, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
+/// A gateway of Go's net/http that makes a call for each request, at once: what the evidence of parents
+/// costs, which here takes goroutines and probes in the program.
+///
+/// # Errors
+/// It cannot be measured.
+pub fn gateway(plan: &Plan, report: &mut Report) -> Result<()> {
+    let pair = Gateway::NetHttp.start();
+    let url = format!("http://{}/call/1?ms=0", pair.front.address);
+    let traced = Traced {
+        pid: pair.front.pid(),
+        family: Family::Sock,
+        spans: 2,
+    };
+    let goal = Goal::AtLeast(0.88);
+    agent(plan, "Go gateway", &traced, &url, goal, report)
+}
+
+/// What is traced, and how.
+struct Traced {
+    pid: u32,
+    family: Family,
+    /// Spans that each request makes.
+    spans: u64,
+}
+
 /// Pairs with and without the agent on a process.
 fn agent(
     plan: &Plan,
     name: &str,
-    (pid, family): (u32, Family),
+    traced: &Traced,
     url: &str,
     goal: Goal,
     report: &mut Report,
 ) -> Result<()> {
-    let name = format!("{name}, {}", family.name());
+    let (process, load) = ((traced.pid, traced.family), (plan.wrk, url, traced.spans));
+    let name = format!("{name}, {}", traced.family.name());
     report.progress(&name);
     let mut totals = Totals::default();
     plan.wrk.run(url)?;
     let ratios = Ratios::measure(
         plan.pairs,
         || Ok(plan.wrk.run(url)?.rate),
-        || traced::run((pid, family), (plan.wrk, url), &mut totals, report),
+        || traced::run(process, load, &mut totals, report),
     )?;
     report.progress(format!("  {ratios}"));
     report.progress(format!(

@@ -60,13 +60,14 @@ pub fn arguments(pid: u32, family: Family, sink: &Sink) -> Vec<String> {
     .to_vec()
 }
 
-/// Runs `load` on `url` while the agent traces `pid`; adds to `totals`, gives the rate.
+/// Runs `load` on `url` while the agent traces `pid`, of which each request makes so many `spans`; adds
+/// to `totals`, gives the rate.
 ///
 /// # Errors
 /// The load or the agent failed as a whole. Anything less is put into `report`.
 pub fn run(
     (pid, family): (u32, Family),
-    (load, url): (wrk::Load, &str),
+    (load, url, spans): (wrk::Load, &str, u64),
     totals: &mut Totals,
     report: &mut Report,
 ) -> Result<f64> {
@@ -85,7 +86,7 @@ pub fn run(
         .filter(|_| ended.code == 0)
         .with_context(|| format!("the agent ended with {}: {:#?}", ended.code, ended.stderr))?;
     let counts = sink.counts()?;
-    for what in check(&stats, run.requests, counts.spans) {
+    for what in check(&stats, run.requests, spans, counts.spans) {
         report.wrong(format!("{} under {url}: {what}", family.name()));
     }
 
@@ -101,8 +102,8 @@ pub fn run(
     Ok(run.rate)
 }
 
-/// What is not as it must be: the equations, and a span for every request.
-fn check(stats: &Stats, requests: u64, arrived: u64) -> Vec<String> {
+/// What is not as it must be: the equations, and so many `spans` for every request.
+fn check(stats: &Stats, requests: u64, spans: u64, arrived: u64) -> Vec<String> {
     let mut wrong = stats.imbalances();
     let dropped: u64 = stats.spans.dropped.values().sum();
     if dropped > 0 {
@@ -110,7 +111,7 @@ fn check(stats: &Stats, requests: u64, arrived: u64) -> Vec<String> {
     }
     // wrk leaves without counting the requests that are in flight when its time is up.
     let made = stats.spans.made;
-    if !(requests..=requests + wrk::CONNECTIONS).contains(&made) {
+    if !(spans * requests..=spans * (requests + wrk::CONNECTIONS)).contains(&made) {
         wrong.push(format!(
             "{made} spans of {requests} requests; messages incomplete: {:?}, transfers lost: {:?}",
             stats.messages.incomplete, stats.transfers.lost
