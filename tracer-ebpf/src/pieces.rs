@@ -100,10 +100,12 @@ impl Socket {
             } else {
                 left
             };
-            let done = self.framed(direction, length, address);
-            if done < length {
-                let address = address + u64::from(done);
-                report_piece(self, direction as u32, length - done, address, 0);
+            if length > 0 {
+                let done = self.framed(direction, length, address);
+                if done < length {
+                    let address = address + u64::from(done);
+                    report_piece(self, direction as u32, length - done, address, 0);
+                }
             }
             i += 1;
         }
