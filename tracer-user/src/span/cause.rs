@@ -112,14 +112,6 @@ impl Tracker {
         }
     }
 
-    /// Whether the id of a span may have been told to others.
-    pub(super) fn is_told(&self, exchange: &Exchange) -> bool {
-        let process = self.processes.get(&exchange.pid);
-        exchange.executor.is_some()
-            || exchange.goroutine.is_some()
-            || process.is_some_and(|process| process.habits.is_sole(exchange.span_id))
-    }
-
     /// The first byte of its answer was seen.
     pub(super) fn answering(&mut self, slot: Slot, key: usize, at: &At) {
         let (Some(connection), Some(writer)) = (self.table.get(slot), at.task) else {

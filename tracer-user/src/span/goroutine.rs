@@ -256,6 +256,15 @@ impl Goroutines {
         }
     }
 
+    /// The span of what it serves got another id.
+    pub fn renamed(&mut self, id: Id, from: SpanId, to: SpanId) {
+        if let Some(Work::Serves { span, .. }) = self.work.get_mut(&id)
+            && *span == from
+        {
+            *span = to;
+        }
+    }
+
     /// `task` wrote the first byte of an exchange's answer; `reader` is what [`Goroutines::read`]
     /// returned of it. Returns who serves it from now on.
     pub fn answered(

@@ -114,11 +114,6 @@ impl Habits {
         self.sole = None;
     }
 
-    /// Whether it is the sole candidate.
-    pub fn is_sole(&self, span: SpanId) -> bool {
-        self.sole.is_some_and(|(sole, _)| sole == span)
-    }
-
     /// A span got another id.
     pub fn renamed(&mut self, from: SpanId, to: SpanId) {
         if let Some((sole, _)) = &mut self.sole

@@ -32,7 +32,6 @@ impl Tracker {
 
     /// The answer's head says so.
     pub(super) fn answered(&mut self, key: usize, answer: Answer) {
-        let told = self.is_told(&self.exchanges[key]);
         let exchange = &mut self.exchanges[key];
         let parent = exchange.parent.map(|(id, _)| id);
         // A server that sends back what it was sent names our parent, no span of its own.
@@ -47,8 +46,10 @@ impl Tracker {
         {
             self.counts.answered_contexts += 1;
             exchange.format = Some(answer.format);
-            // Whom its id was told already would lose it.
-            if let (Some(id), false) = (answer.receiver, told) {
+            // Whoever was put below it knows it by its id.
+            if let Some(id) = answer.receiver
+                && !self.traces.has_below(exchange.node)
+            {
                 self.take_id(key, id);
             }
         }
@@ -60,6 +61,9 @@ impl Tracker {
         if exchange.kind == Kind::Server && self.taken.span(id) {
             if let Some(executor) = exchange.executor {
                 self.executors.renamed(executor, exchange.span_id, id);
+            }
+            if let Some(goroutine) = exchange.goroutine {
+                self.goroutines.renamed(goroutine, exchange.span_id, id);
             }
             if let Some(process) = self.processes.get_mut(&exchange.pid) {
                 process.habits.renamed(exchange.span_id, id);

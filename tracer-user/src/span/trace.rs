@@ -187,6 +187,11 @@ impl Traces {
         self.nodes.get(key.0)?.settled
     }
 
+    /// Whether exchanges in flight, or not told yet, are right below it.
+    pub fn has_below(&self, key: NodeKey) -> bool {
+        self.nodes.get(key.0).is_some_and(|node| node.holders > 1)
+    }
+
     /// The trace, final from now on; None while a parent may come. Those below a message that carries
     /// its trace need not wait: its parent, if one comes, is in the same trace.
     pub fn resolve(&mut self, key: NodeKey, now: u64) -> Option<&Trace> {
