@@ -110,7 +110,7 @@ fn known_tables(family: Family) {
 /// connection is 10 s older. Every call that begins once the agent is ready is two spans.
 fn many_streams(family: Family) {
     const CALLS: usize = 2_000;
-    let sized = |number: usize, turn| match number % 20 == turn {
+    let sized = |number: usize, turn| match number % 100 == turn {
         true => vec![1_000_000],
         false => vec![0],
     };

@@ -95,9 +95,11 @@ fn facts(form: usize, call: &Call, done: &Done) -> Facts {
     }
 }
 
-/// One connection of each form, both its ends.
+/// One connection of each form, both its ends. Not of the old encoding, which is known by an answer
+/// only: whether the ends of its first call meet is the scheduler's; [`midway`] has it.
 fn every_form(family: Family) {
-    for (form, (name, ..)) in FORMS.into_iter().enumerate() {
+    let forms = FORMS.into_iter().enumerate();
+    for (form, (name, ..)) in forms.filter(|(_, form)| form.2 != "binary_old") {
         let stack = Stack::Thrift(name);
         let server = stack.serve();
         let calls: Vec<Call> = (1..=200).map(call).collect();
