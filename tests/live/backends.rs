@@ -1,17 +1,18 @@
-//! What a backend's own API says of real traffic, once it has what the agent gives it.
+//! What a backend's own API says of real traffic, once it has what the agent gives it. Which hooks the
+//! agent has makes no difference here, so these run with one family alone.
 
-use std::collections::HashSet;
-use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
-use std::process::Command;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::Value as Json;
 use tests::agent::{Agent, Family};
-use tests::load;
+use tests::backends::{Collector, Jaeger, Prometheus, Zipkin};
+use tests::load::{self, Body, Request, get};
 use tests::page;
-use tests::process::Process;
-use tests::servers::{Kind, Server};
+use tests::rpc::{Form, Stack};
+use tests::servers::{self, Kind, Server};
 use tests::sink::Sink;
+use tests::span::{self, CLIENT, Span, Value};
 use tests::wait;
 
 use crate::Test;
@@ -21,7 +22,10 @@ const REQUESTS: usize = 500;
 
 /// The tests of this module.
 pub fn tests() -> Vec<(&'static str, Test)> {
-    vec![("prometheus_scrapes_the_page", prometheus as Test)]
+    vec![
+        ("prometheus_scrapes_the_page", prometheus as Test),
+        ("jaeger_and_zipkin_show_what_we_say", traces),
+    ]
 }
 
 fn prometheus(family: Family) {
@@ -65,6 +69,8 @@ fn prometheus(family: Family) {
     );
     prometheus.wait_for(&joined, REQUESTS as f64);
     prometheus.wait_for("tracer_transfers_lost_total{reason=\"ring_full\"}", 0.0);
+    let seconds = prometheus.value("sum(http_server_request_duration_seconds_sum)");
+    let seconds = seconds.expect("it was counted");
 
     let range = [("start", "0"), ("end", "9999999999")];
     let query = ("query", "http_server_request_duration_seconds_bucket");
@@ -82,82 +88,163 @@ fn prometheus(family: Family) {
     assert!(!examples.is_empty(), "{told}");
     agent.stop();
     let spans = sink.spans();
+    let lasted: u64 = spans.iter().map(|span| span.end - span.start).sum();
+    let apart = (seconds - lasted as f64 / 1e9).abs();
+    assert!(apart < 1e-6, "{seconds} s, the spans {lasted} ns");
     let ids: HashSet<&str> = spans.iter().map(|span| span.trace_id.as_str()).collect();
     for example in examples {
         assert!(ids.contains(example.as_str()), "{example}");
     }
 }
 
-/// A Prometheus that scrapes one page.
-struct Prometheus {
-    address: SocketAddr,
-    _process: Process,
-    _folder: tempfile::TempDir,
+/// Each span as the agent prints it is what Jaeger and Zipkin have got of it by way of a Collector.
+fn traces(family: Family) {
+    let (jaeger, zipkin) = (Jaeger::start(), Zipkin::start());
+    let collector = Collector::start_with(&[
+        ("otlp_http", &jaeger.endpoint()),
+        ("zipkin", &zipkin.endpoint()),
+    ]);
+    let stock = shop("stock", &[]);
+    let shop = shop("shop", &[&stock.address.port().to_string()]);
+    let kitex = Stack::Kitex("framed", Form::Thrift).serve();
+    let mut gateway = Command::new(servers::go("go-rpc"));
+    gateway.args(["gateway", "0", &kitex.address.to_string(), "ttheader"]);
+    let gateway = Server::announced(&mut gateway);
+    let pids = [&stock, &shop, &kitex, &gateway].map(|server| server.pid().to_string());
+    let agent = Agent::start([
+        "-p",
+        &pids.join(","),
+        "--otlp-endpoint",
+        &format!("http://{}", collector.http),
+        "-o",
+        "json",
+        "--probes",
+        family.name(),
+    ]);
+    let mut exchanges = load::run(shop.address, 1, 20, shopping);
+    exchanges.extend(load::run(gateway.address, 2, 20, |number| Request {
+        method: "POST",
+        body: Body::Length(1 + number),
+        ..get(format!("/{number}"))
+    }));
+    let ended = agent.stop();
+    let stats = ended.stats.expect("checked by stop");
+    stats.assert_nothing_lost();
+
+    let lines = ended.stdout.iter().map(|line| serde_json::from_str(line));
+    let spans = lines.flat_map(|request| span::flatten(request.expect("OTLP/JSON")));
+    let mut told: BTreeMap<String, Vec<Span>> = BTreeMap::new();
+    for span in spans {
+        told.entry(span.trace_id.clone()).or_default().push(span);
+    }
+    for sent in &exchanges {
+        assert!(told.contains_key(&sent.trace_id), "no span of {sent:?}");
+    }
+    for (id, mut ours) in told {
+        ours.sort_by(|a, b| a.span_id.cmp(&b.span_id));
+        let mut theirs = wait::until("Jaeger to have the trace", wait::SOON, || {
+            jaeger.trace(&id).filter(|spans| spans.len() >= ours.len())
+        });
+        theirs.sort_by(|a, b| a.span_id.cmp(&b.span_id));
+        assert_eq!(theirs, ours);
+        let mut theirs = wait::until("Zipkin to have the trace", wait::SOON, || {
+            zipkin.trace(&id).filter(|spans| spans.len() >= ours.len())
+        });
+        theirs.sort_by_key(|span| span["id"].to_string());
+        assert_eq!(theirs.len(), ours.len(), "{theirs:#?}");
+        for (theirs, ours) in theirs.iter().zip(&ours) {
+            assert_zipkin(theirs, ours);
+        }
+    }
 }
 
-impl Prometheus {
-    #[track_caller]
-    fn start(target: &str) -> Prometheus {
-        let folder = tempfile::tempdir().expect("a folder");
-        let config = format!(
-            "scrape_configs: [{{job_name: tracer, scrape_interval: 500ms, scrape_timeout: 500ms, \
-             honor_labels: true, static_configs: [{{targets: ['{target}']}}]}}]"
-        );
-        let file = folder.path().join("prometheus.yml");
-        std::fs::write(&file, config).expect("written");
-        // It cannot choose a port by itself: one that was free a moment ago.
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let address = free.expect("a port");
-        let option = |name: &str, path: &Path| format!("--{name}={}", path.display());
-        let mut command = Command::new("prometheus");
-        command
-            .arg(option("config.file", &file))
-            .arg(option("storage.tsdb.path", &folder.path().join("data")))
-            .arg(format!("--web.listen-address={address}"))
-            .arg("--enable-feature=exemplar-storage");
-        let prometheus = Prometheus {
-            address,
-            _process: Process::start(&mut command),
-            _folder: folder,
-        };
-        wait::until("Prometheus", wait::SOON * 2, || {
-            prometheus.try_ask("query", &[("query", "1")])
-        });
-        prometheus
-    }
+/// One of the two services of the demo, which name themselves and end with their standard input.
+fn shop(role: &str, arguments: &[&str]) -> Server {
+    let mut command = Command::new("python3");
+    command
+        .arg(servers::fixture("../../xtask/demo/shop.py"))
+        .arg(role)
+        .args(arguments)
+        .env("OTEL_SERVICE_NAME", role)
+        .stdin(Stdio::piped());
+    Server::announced(&mut command)
+}
 
-    /// Awaits that a query has one result, of that value.
-    #[track_caller]
-    fn wait_for(&self, query: &str, value: f64) {
-        wait::until(query, wait::SOON, || {
-            let told = self.ask("query", &[("query", query)]);
-            let [result] = &told["result"].as_array()?[..] else {
-                return None;
-            };
-            let number: f64 = result["value"][1].as_str()?.parse().ok()?;
-            (number == value).then_some(())
-        });
+/// What the demo's customers do.
+fn shopping(number: usize) -> Request {
+    match number % 5 {
+        0 => get("/items/tea".to_owned()),
+        1 => get("/items/lamp".to_owned()),
+        2 => get("/catalog".to_owned()),
+        3 => get("/broken".to_owned()),
+        _ => Request {
+            method: "POST",
+            body: Body::Length(60_000),
+            ..get("/reviews".to_owned())
+        },
     }
+}
 
-    #[track_caller]
-    fn ask(&self, what: &str, parameters: &[(&str, &str)]) -> Value {
-        self.try_ask(what, parameters).expect("it answers")
-    }
-
-    fn try_ask(&self, what: &str, parameters: &[(&str, &str)]) -> Option<Value> {
-        let mut command = Command::new("curl");
-        command.args([
-            "-sS",
-            "--get",
-            &format!("http://{}/api/v1/{what}", self.address),
-        ]);
-        for (name, value) in parameters {
-            command
-                .arg("--data-urlencode")
-                .arg(format!("{name}={value}"));
+/// What Zipkin's model can hold of a span: names in lower case, microseconds, texts.
+#[track_caller]
+fn assert_zipkin(theirs: &Json, ours: &Span) {
+    let text = |name: &str| theirs[name].as_str().unwrap_or_default();
+    assert_eq!(text("traceId"), ours.trace_id);
+    assert_eq!(text("id"), ours.span_id);
+    assert_eq!(text("parentId"), ours.parent);
+    assert_eq!(text("name"), ours.name.to_lowercase());
+    let kind = match ours.kind {
+        CLIENT => "CLIENT",
+        _ => "SERVER",
+    };
+    assert_eq!(text("kind"), kind);
+    let service = theirs["localEndpoint"]["serviceName"].as_str();
+    assert_eq!(
+        service,
+        ours.resource.get("service.name").map(shown).as_deref()
+    );
+    let micros = |nanos: u64| (nanos + 500) / 1000;
+    assert_eq!(theirs["timestamp"].as_u64(), Some(micros(ours.start)));
+    assert_eq!(
+        theirs["duration"].as_u64(),
+        Some(micros(ours.end - ours.start))
+    );
+    let peer = theirs["remoteEndpoint"]["ipv4"].as_str();
+    assert_eq!(peer, Some(ours.text("network.peer.address")), "{theirs:#}");
+    // What stands in the endpoints is no tag.
+    let elsewhere = ["service.name", "network.peer.address"];
+    let tags = theirs["tags"].as_object().expect("tags");
+    for (name, value) in ours.attributes.iter().chain(&ours.resource) {
+        let tag = tags.get(name).and_then(Json::as_str);
+        if let Value::Double(double) = value {
+            let number: Option<f64> = tag.and_then(|tag| tag.parse().ok());
+            assert_eq!(number, Some(*double), "{name} of {theirs:#}");
+            continue;
         }
-        let output = command.output().expect("curl");
-        let answer: Value = serde_json::from_slice(&output.stdout).ok()?;
-        (answer["status"] == "success").then(|| answer["data"].clone())
+        let expected = (!elsewhere.contains(&&name[..])).then(|| shown(value));
+        assert_eq!(tag, expected.as_deref(), "{name} of {theirs:#}");
+    }
+    let events: Vec<(u64, &str)> = theirs["annotations"]
+        .as_array()
+        .expect("annotations")
+        .iter()
+        .map(|event| (event["timestamp"].as_u64(), event["value"].as_str()))
+        .map(|(time, name)| (time.expect("a time"), name.expect("a name")))
+        .collect();
+    let expected = ours.events.iter();
+    let expected = expected.map(|(name, time)| (micros(*time), &name[..]));
+    // Of the same microsecond, by name.
+    let expected: BTreeSet<_> = expected.collect();
+    let expected: Vec<_> = expected.into_iter().collect();
+    assert_eq!(events, expected, "{theirs:#}");
+}
+
+/// A value as the Collector makes a text of it.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Text(text) => text.clone(),
+        Value::Int(int) => int.to_string(),
+        Value::Bool(truth) => truth.to_string(),
+        Value::Double(_) | Value::List(_) => format!("{value:?}"),
     }
 }

@@ -46,7 +46,6 @@ fn main() {
         collector::tests(),
         delivery::tests(),
         metrics::tests(),
-        backends::tests(),
         rpc::tests(),
         frameworks::tests(),
         names::tests(),
@@ -55,10 +54,14 @@ fn main() {
         commandline::tests(),
     ]
     .concat();
+    // For these it makes no difference, and they take long.
+    let once = backends::tests();
     let mut trials = Vec::new();
-    for family in [Family::Sock, Family::Syscall] {
-        for (name, test) in &tests {
-            let test = *test;
+    for (family, tests) in [
+        (Family::Sock, [tests.clone(), once].concat()),
+        (Family::Syscall, tests),
+    ] {
+        for (name, test) in tests {
             let trial = Trial::test(format!("{}::{name}", family.name()), move || {
                 test(family);
                 Ok(())

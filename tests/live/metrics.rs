@@ -8,6 +8,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::{HistogramDataPoint, metric};
 use tests::agent::{Agent, Family};
+use tests::backends::Collector;
 use tests::load::{self, Connection, Exchange};
 use tests::page::{self, Page};
 use tests::servers::{self, Kind, Server};
@@ -15,7 +16,6 @@ use tests::sink::Sink;
 use tests::wait;
 
 use crate::Test;
-use crate::collector::Collector;
 use crate::common::OK;
 
 /// Requests of a load.

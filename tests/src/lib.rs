@@ -10,6 +10,7 @@
 //! Nothing here knows the agent's insides: it is the built program, its command line and its output.
 
 pub mod agent;
+pub mod backends;
 pub mod bench;
 pub mod check;
 pub mod frameworks;
