@@ -230,6 +230,8 @@ impl<S: FnMut(Span)> Host for Outlet<S> {
             go: false,
         }
     }
+
+    fn tell_goroutines(&mut self, _: u32, _: bool) {}
 }
 
 /// What this thread has used: what others on the machine do meanwhile does not count.

@@ -93,6 +93,8 @@ struct Outlet {
     ignored: Vec<ConnectionId>,
     /// Likewise.
     framed: Vec<(ConnectionId, Framing)>,
+    /// Go processes whose goroutines are, or are not, to be told from now on.
+    told: Vec<(u32, bool)>,
 }
 
 impl Host for Outlet {
@@ -117,6 +119,10 @@ impl Host for Outlet {
             resource: Arc::new(resource::describe(pid, &self.resource)),
             go: resource::is_go(pid),
         }
+    }
+
+    fn tell_goroutines(&mut self, pid: u32, wanted: bool) {
+        self.told.push((pid, wanted));
     }
 }
 
@@ -149,6 +155,7 @@ impl Pipeline {
                 resource,
                 ignored: Vec::new(),
                 framed: Vec::new(),
+                told: Vec::new(),
             },
             stopper,
             bad_records: 0,
@@ -220,6 +227,10 @@ impl Pipeline {
                 *bad += 1;
             }
         });
+        // Before a process runs another program, whose goroutines are told again.
+        for (pid, wanted) in self.outlet.told.drain(..) {
+            self.probes.tell_goroutines(pid, wanted);
+        }
         for process in changed {
             match process.what {
                 ProcessChange::Exited => self.probes.gone(process.pid),

@@ -206,6 +206,16 @@ impl Probes {
         }
     }
 
+    /// Whether the goroutines of a traced process are told, if it is a Go program. They are from when it
+    /// is traced, or runs another program.
+    pub fn tell_goroutines(&mut self, pid: u32, wanted: bool) {
+        if wanted {
+            self.runs(pid);
+        } else {
+            self.gone(pid);
+        }
+    }
+
     /// A traced process is gone.
     pub fn gone(&mut self, pid: u32) {
         if pid != 0 && pid < PID_LIMIT {

@@ -12,10 +12,11 @@
 //! * `streamed`: what more than two heads a stream carries.
 //! * `stage`: when.
 //! * `trace`, `parent`, `goroutine`, `forwarded`, `peer`: which trace, who caused it, and the other
-//!   end of it. `cause` asks them.
+//!   end of it. `cause` asks them; `asks`: whether a Go process has any use for that.
 //! * `propagated`: what heads say of traces; `taken`: which ids were taken over from them.
 //! * `finish`: how they end.
 
+mod asks;
 mod cause;
 mod clock;
 mod connection;

@@ -14,6 +14,7 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use slab::Slab;
 
+use super::asks::Asks;
 use super::connection::{Found, IDLE_LIMIT, Slot, Table};
 use super::exchange::{Exchange, Message, MessageCounts};
 use super::feed::{At, Detected};
@@ -58,6 +59,9 @@ pub trait Host {
 
     /// What a process is; asked once per process and program.
     fn describe(&mut self, pid: u32) -> Program;
+
+    /// Whether the goroutines of a Go process are of use. They are, until this says otherwise.
+    fn tell_goroutines(&mut self, pid: u32, wanted: bool);
 }
 
 /// A process, as [`Host::describe`] tells of it.
@@ -115,6 +119,7 @@ pub struct TrackerCounts {
 pub(super) struct Process {
     pub resource: SharedResource,
     pub habits: Habits,
+    pub asks: Asks,
 }
 
 /// Makes spans from socket events.
@@ -358,16 +363,31 @@ impl Tracker {
         }
         if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&task.pid) {
             self.counts.limits.processes += self.processes.len() as u64;
-            self.processes.clear();
+            for (pid, process) in self.processes.drain() {
+                if process.asks == Asks::Never {
+                    host.tell_goroutines(pid, true);
+                }
+            }
         }
         let process = match self.processes.entry(task.pid) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
                 let Program { resource, go } = host.describe(task.pid);
-                let habits = Habits::new(go);
-                new.insert(Process { resource, habits })
+                new.insert(Process {
+                    resource,
+                    habits: Habits::new(go),
+                    asks: Asks::NotYet(0),
+                })
             }
         };
+        if process.habits.is_go()
+            && let Some(wanted) = process.asks.began(kind)
+        {
+            host.tell_goroutines(task.pid, wanted);
+            if !wanted {
+                self.goroutines.gone(task.pid, &mut self.traces);
+            }
+        }
         let node = self.traces.begin(self.ids.trace());
         let span_id = self.ids.span();
         self.clients_seen |= kind == Kind::Client;

@@ -34,6 +34,7 @@ struct Outlet {
     ignored: Vec<ConnectionId>,
     framed: Vec<(ConnectionId, Framing)>,
     described: Vec<u32>,
+    told: Vec<(u32, bool)>,
     go: bool,
     /// Connections are waited for by an event loop.
     event_driven: bool,
@@ -62,6 +63,10 @@ impl Host for Outlet {
             }),
             go: self.go,
         }
+    }
+
+    fn tell_goroutines(&mut self, pid: u32, wanted: bool) {
+        self.told.push((pid, wanted));
     }
 }
 

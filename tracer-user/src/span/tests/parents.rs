@@ -440,6 +440,21 @@ fn a_go_programs_thread_claims_no_parent() {
 }
 
 #[test]
+fn a_go_process_that_only_answers_keeps_its_goroutines_to_itself_until_it_asks() {
+    let mut bed = Bed::new();
+    bed.out.go = true;
+    bed.accepted(5);
+    bed.connected(1);
+    for _ in 0..5000 {
+        bed.received(FRONT, (10, 20), &get("/front"));
+        bed.sent(FRONT, (30, 40), OK);
+    }
+    assert_eq!(bed.out.told, [(3, false)]);
+    bed.sent(calls(1), (100, 110), &get("/back"));
+    assert_eq!(bed.out.told, [(3, false), (3, true)]);
+}
+
+#[test]
 fn children_of_an_unsampled_request_are_unsampled() {
     let mut bed = Bed::new();
     bed.accepted(5);
