@@ -21,8 +21,8 @@
 //!
 //! [`run`] starts and ends all that; [`doctor`] says what a host offers.
 //! Beside the stream of data: [`config`] (flags and environment), [`target`] (which processes),
-//! [`resource`] (what a process is called), [`counters`] (the agent's own), [`messages`]
-//! (standard error).
+//! [`resource`] (what a process is called), [`go_build`] (what a Go binary says of itself),
+//! [`counters`] (the agent's own), [`messages`] (standard error).
 
 pub mod cli;
 pub mod config;
@@ -31,6 +31,7 @@ pub mod counters;
 pub mod doctor;
 pub mod event;
 pub mod export;
+pub mod go_build;
 pub mod messages;
 pub mod metrics;
 pub mod pipeline;

@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 
 use object::read::ReadCache;
-use object::{Object, ObjectSection};
+
+use crate::go_build::{self, BuildInfo};
 
 /// Go's build information, as far as it is used here.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -32,52 +33,27 @@ pub fn go(pid: u32) -> Option<Go> {
     let file = File::open(format!("/proc/{pid}/exe")).ok()?;
     let cache = ReadCache::new(file);
     let binary = object::File::parse(&cache).ok()?;
-    let section = binary.section_by_name(".go.buildinfo")?;
-    let size = section.size().min(GO_HEAD);
-    let start = section.data_range(section.address(), size).ok()??;
-    Some(build_info(start).unwrap_or_default())
+    let section = go_build::section(&binary, GO_HEAD)?;
+    Some(BuildInfo::read(section).map_or_else(Go::default, told))
 }
 
-/// debug/buildinfo: 14 bytes of magic, pointer size, flags; with flag 2, strings behind their varint
-/// length follow at 32: the version, then the module's lines between 16 bytes of marks.
-fn build_info(section: &[u8]) -> Option<Go> {
-    if section.get(15)? & 2 == 0 {
-        return None;
-    }
-    let (version, rest) = string(section.get(32..)?)?;
-    let version = String::from_utf8(version.to_vec()).ok();
+fn told(info: BuildInfo) -> Go {
+    let version = Some(info.version).filter(|text| text.starts_with("go"));
     let mut go = Go {
-        version: version.filter(|text| text.starts_with("go")),
+        version: version.map(str::to_owned),
         ..Go::default()
     };
-    let (lines, _) = string(rest).unwrap_or_default();
-    let lines = String::from_utf8_lossy(lines.get(16..).unwrap_or_default());
-    // The last one may be cut, and is a dependency's.
-    for line in lines.lines() {
-        let mut fields = line.split('\t');
-        match (fields.next(), fields.next(), fields.next()) {
-            (Some("path"), Some(path), _) => go.name = main_package(path),
-            (Some("mod"), Some(_), version) => {
-                let version = version.filter(|version| version.starts_with('v'));
-                go.module_version = version.map(str::to_owned);
+    // The last line may be cut, and is a dependency's.
+    for [what, path, version] in info.lines() {
+        match what {
+            "path" => go.name = main_package(path),
+            "mod" => {
+                go.module_version = version.starts_with('v').then(|| version.to_owned());
             }
             _ => {}
         }
     }
-    Some(go)
-}
-
-/// A string behind its length, as much of it as there is, and what follows.
-fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut length = 0_usize;
-    for (index, byte) in bytes.iter().take(4).enumerate() {
-        length |= usize::from(byte & 0x7f) << (7 * index);
-        if byte & 0x80 == 0 {
-            let rest = &bytes[index + 1..];
-            return Some(rest.split_at(length.min(rest.len())));
-        }
-    }
-    None
+    go
 }
 
 /// The last part of a package's path that is a name, neither a major version nor the mere place where
@@ -123,43 +99,29 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-
-    fn section(lines: &str) -> Vec<u8> {
-        let mut section = b"\xff Go buildinf:\x08\x02".to_vec();
-        section.resize(32, 0);
-        section.extend(b"\x08go1.26.8");
-        let length = lines.len() + 32;
-        section.extend([length as u8 | 0x80, (length >> 7) as u8]);
-        section.extend([0x30; 16]);
-        section.extend(lines.bytes());
-        section.extend([0xf9; 16]);
-        section
-    }
+    use crate::go_build::sample;
 
     #[test]
     fn a_go_binary_by_its_build_information() {
         let lines = "path\texample.com/shop/cmd/checkout\nmod\texample.com/shop\tv1.4.2\t\n\
                      dep\tgolang.org/x/net\tv0.1.0\th1:x\nbuild\t-compiler=gc\n";
-        let whole = section(lines);
+        let whole = sample(lines);
         let text = |text: &str| Some(text.to_owned());
         let go = Go {
             version: text("go1.26.8"),
             name: text("checkout"),
             module_version: text("v1.4.2"),
         };
-        assert_eq!(build_info(&whole), Some(go));
+        let read = |section: &[u8]| BuildInfo::read(section).map(told);
+        assert_eq!(read(&whole), Some(go));
         // As it is when only its head was read.
-        let cut = build_info(&whole[..140]).unwrap();
+        let cut = read(&whole[..140]).unwrap();
         assert_eq!(cut.module_version, text("v1.4.2"));
-        let unversioned = build_info(&section("path\tx\nmod\tx\t(devel)\t\n")).unwrap();
+        let unversioned = read(&sample("path\tx\nmod\tx\t(devel)\t\n")).unwrap();
         assert_eq!(
             (unversioned.name, unversioned.module_version),
             (text("x"), None)
         );
-        let mut old = whole;
-        old[15] = 0;
-        assert_eq!(build_info(&old), None);
-        assert_eq!(build_info(b""), None);
     }
 
     #[test]
