@@ -17,7 +17,7 @@ use tracer::metrics::{Exemplars, Recorder};
 use tracer::protocol::Framing;
 use tracer::resource::{self, SharedResource};
 use tracer::semconv::{self, Paths};
-use tracer::span::{Host, Program, Span, Tracker};
+use tracer::span::{Host, Span, Tracker};
 
 const CONNECTIONS: u64 = 64;
 const ROUNDS: u64 = 200;
@@ -224,11 +224,8 @@ impl<S: FnMut(Span)> Host for Outlet<S> {
 
     fn framed(&mut self, _: ConnectionId, _: Framing) {}
 
-    fn describe(&mut self, _: u32) -> Program {
-        Program {
-            resource: self.resource.clone(),
-            go: false,
-        }
+    fn describe(&mut self, _: u32) -> SharedResource {
+        self.resource.clone()
     }
 
     fn tell_goroutines(&mut self, _: u32, _: bool) {}

@@ -20,9 +20,9 @@ use crate::export::metrics::Readers;
 use crate::metrics::{Recorder, Snapshot, Unmeasured};
 use crate::probe::{KernelCounters, Probes, Waker};
 use crate::protocol::{Framing, Incomplete};
-use crate::resource;
+use crate::resource::{self, SharedResource};
 use crate::semconv::Paths;
-use crate::span::{Host, Program, Span, Tracker, TrackerCounts, boot_now, boot_to_unix};
+use crate::span::{Host, Span, Tracker, TrackerCounts, boot_now, boot_to_unix};
 use crate::target::Targets;
 
 /// Between two looks at what is due: export batches, held spans, the clock. A tenth of what a person
@@ -114,11 +114,8 @@ impl Host for Outlet {
         self.framed.push((connection, framing));
     }
 
-    fn describe(&mut self, pid: u32) -> Program {
-        Program {
-            resource: Arc::new(resource::describe(pid, &self.resource)),
-            go: resource::is_go(pid),
-        }
+    fn describe(&mut self, pid: u32) -> SharedResource {
+        Arc::new(resource::describe(pid, &self.resource))
     }
 
     fn tell_goroutines(&mut self, pid: u32, wanted: bool) {

@@ -29,6 +29,7 @@ pub(crate) fn resource(pid: u32, name: &str) -> SharedResource {
                 Value::List(vec!["shop".to_owned(), "-v".to_owned()]),
             ),
         ],
+        go: false,
     })
 }
 

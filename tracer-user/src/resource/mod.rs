@@ -35,7 +35,6 @@ use procfs::process::{Process, Stat};
 use uuid::Uuid;
 
 use host::Host;
-pub use runtime::is_go;
 
 /// A resource attribute's value.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +56,9 @@ pub struct Resource {
     pub service_name: String,
     /// Every resource attribute, `service.name` included, names unique.
     pub attributes: Vec<(String, Value)>,
+    /// It runs a Go program: goroutines move between threads, so a thread says nothing of who caused
+    /// what. Of a process that may not be looked into, it is taken for none.
+    pub go: bool,
 }
 
 /// As it is handed around.
@@ -309,6 +311,7 @@ fn build(facts: &Facts, options: &Options, host: &Host) -> Resource {
         pid: facts.pid,
         service_name,
         attributes: resource.attributes,
+        go: go.is_some(),
     }
 }
 

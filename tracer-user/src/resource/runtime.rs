@@ -1,7 +1,7 @@
 //! The language runtime of a process, where it is certain: Go by the build information that every Go
 //! binary carries, stripped or not; interpreters by their executable's name.
 
-use super::artifact::{self, Go};
+use super::artifact::Go;
 use super::name::{Interpreter, interpreter};
 
 /// `process.runtime.*`: name, and version if known.
@@ -15,10 +15,4 @@ pub fn of(exe: Option<&str>, go: Option<&Go>) -> Option<(&'static str, Option<St
         None => return go.map(|go| ("go", go.version.clone())),
     };
     Some((name, None))
-}
-
-/// Whether process `pid` runs a Go program. Its goroutines move between threads, so a thread says
-/// nothing of who caused what. A process that is gone or may not be looked into is taken for none.
-pub fn is_go(pid: u32) -> bool {
-    artifact::go(pid).is_some()
 }

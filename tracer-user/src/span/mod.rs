@@ -42,7 +42,7 @@ mod tracker;
 pub use clock::{boot_now, boot_to_unix};
 pub use exchange::MessageCounts;
 pub use streamed::{Reset, StreamMessage, Streamed};
-pub use tracker::{Host, Limits, Program, Tracker, TrackerCounts};
+pub use tracker::{Host, Limits, Tracker, TrackerCounts};
 
 use crate::context::{Format, SentIds, SpanId, TraceId};
 use crate::event::Addresses;

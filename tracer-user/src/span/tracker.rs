@@ -58,19 +58,10 @@ pub trait Host {
     fn framed(&mut self, connection: ConnectionId, framing: Framing);
 
     /// What a process is; asked once per process and program.
-    fn describe(&mut self, pid: u32) -> Program;
+    fn describe(&mut self, pid: u32) -> SharedResource;
 
     /// Whether the goroutines of a Go process are of use. They are, until this says otherwise.
     fn tell_goroutines(&mut self, pid: u32, wanted: bool);
-}
-
-/// A process, as [`Host::describe`] tells of it.
-#[derive(Clone, Debug)]
-pub struct Program {
-    /// What it is called.
-    pub resource: SharedResource,
-    /// Whether it is a Go program, see [`crate::resource::is_go`].
-    pub go: bool,
 }
 
 /// What bounds turned away.
@@ -372,10 +363,11 @@ impl Tracker {
         let process = match self.processes.entry(task.pid) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
-                let Program { resource, go } = host.describe(task.pid);
+                let resource = host.describe(task.pid);
+                let habits = Habits::new(resource.go);
                 new.insert(Process {
                     resource,
-                    habits: Habits::new(go),
+                    habits,
                     asks: Asks::NotYet(0),
                 })
             }

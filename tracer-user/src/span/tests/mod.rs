@@ -22,7 +22,7 @@ use crate::event::{
     Role, Task, Transfer,
 };
 use crate::protocol::{Framing, Incomplete};
-use crate::resource::Resource;
+use crate::resource::{Resource, SharedResource};
 
 /// Boot-time ns to unix ns, in all tests but those about the clock.
 const TO_UNIX: i64 = 1_000_000;
@@ -53,16 +53,14 @@ impl Host for Outlet {
         self.framed.push((connection, framing));
     }
 
-    fn describe(&mut self, pid: u32) -> Program {
+    fn describe(&mut self, pid: u32) -> SharedResource {
         self.described.push(pid);
-        Program {
-            resource: Arc::new(Resource {
-                pid,
-                service_name: format!("service-{pid}"),
-                attributes: vec![],
-            }),
+        Arc::new(Resource {
+            pid,
+            service_name: format!("service-{pid}"),
+            attributes: vec![],
             go: self.go,
-        }
+        })
     }
 
     fn tell_goroutines(&mut self, pid: u32, wanted: bool) {
