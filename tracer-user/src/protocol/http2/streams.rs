@@ -5,6 +5,7 @@
 //! will be.
 
 use hashbrown::HashMap;
+use slab::Slab;
 
 use super::stream::{Phase, Stream};
 use crate::protocol::{Event, ExchangeId, Incomplete, Side};
@@ -24,7 +25,13 @@ const MAX_EARLY: usize = 32;
 /// Streams.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
-    open: HashMap<u32, Stream, foldhash::fast::RandomState>,
+    /// Those whose requests were seen.
+    open: Slab<Stream>,
+    /// Where in `open` each is, by its number.
+    places: HashMap<u32, usize, foldhash::fast::RandomState>,
+    /// The number and place found last: several frames of a stream come in a row, and each is looked up
+    /// more than once.
+    found: Option<(u32, usize)>,
     /// Those whose requests are awaited.
     early: Vec<(u32, Stream)>,
 }
@@ -32,18 +39,31 @@ pub(super) struct Streams {
 impl Streams {
     /// A stream whose request was seen.
     pub(super) fn get(&mut self, number: u32) -> Option<&mut Stream> {
-        self.open.get_mut(&number)
+        let place = self.place(number)?;
+        self.open.get_mut(place)
+    }
+
+    fn place(&mut self, number: u32) -> Option<usize> {
+        if let Some((found, place)) = self.found
+            && found == number
+        {
+            return Some(place);
+        }
+        let place = *self.places.get(&number)?;
+        self.found = Some((number, place));
+        Some(place)
     }
 
     /// The exchange on a stream whose request was seen.
     pub(super) fn exchange_on(&self, number: u32) -> Option<ExchangeId> {
-        Some(self.open.get(&number)?.exchange)
+        let place = *self.places.get(&number)?;
+        Some(self.open.get(place)?.exchange)
     }
 
     /// A stream whose request was seen or is awaited.
     pub(super) fn answered(&mut self, number: u32) -> Option<&mut Stream> {
-        match self.open.get_mut(&number) {
-            Some(stream) => Some(stream),
+        match self.place(number) {
+            Some(place) => self.open.get_mut(place),
             None => {
                 let early = self.early.iter_mut().find(|(early, _)| *early == number);
                 early.map(|(_, stream)| stream)
@@ -68,7 +88,10 @@ impl Streams {
             None => Stream::new(exchange),
         };
         stream.exchange = exchange;
-        self.open.entry(number).insert(stream).into_mut()
+        let new = self.open.vacant_entry();
+        self.places.insert(number, new.key());
+        self.found = Some((number, new.key()));
+        new.insert(stream)
     }
 
     /// A response begins on a stream whose request is awaited. `reason`: why one that had to wait too
@@ -98,9 +121,12 @@ impl Streams {
 
     /// The stream may be over, or hold back too much.
     pub(super) fn settle(&mut self, number: u32, reason: Incomplete, out: &mut Vec<Event>) {
-        match self.open.get_mut(&number) {
+        match self.get(number) {
             Some(stream) if stream.is_over() => {
-                self.open.remove(&number);
+                if let Some(place) = self.places.remove(&number) {
+                    self.open.try_remove(place);
+                }
+                self.found = None;
             }
             Some(stream) if stream.holds_too_much() => stream.release(out),
             Some(_) => {}
@@ -121,7 +147,8 @@ impl Streams {
         mut which: impl FnMut(u32, Phase) -> bool,
         out: &mut Vec<Event>,
     ) {
-        let open = self.open.iter().map(|(number, stream)| (*number, stream));
+        let places = self.places.iter();
+        let open = places.filter_map(|(number, place)| Some((*number, self.open.get(*place)?)));
         let early = self.early.iter().map(|(number, stream)| (*number, stream));
         let early = early.filter(|_| side == Side::Response);
         let mut numbers: Vec<u32> = open
@@ -149,7 +176,7 @@ impl Streams {
     }
 
     fn evict(&mut self, out: &mut Vec<Event>) {
-        let mut numbers: Vec<u32> = self.open.keys().copied().collect();
+        let mut numbers: Vec<u32> = self.places.keys().copied().collect();
         let (_, last, _) = numbers.select_nth_unstable(MAX_STREAMS / EVICTED_PART);
         let last = *last;
         for side in [Side::Request, Side::Response] {
