@@ -20,6 +20,7 @@ mod frameworks;
 mod metrics;
 mod names;
 mod parents;
+mod privileges;
 mod resource;
 mod rpc;
 mod shapes;
@@ -52,6 +53,7 @@ fn main() {
         parents::tests(),
         resource::tests(),
         commandline::tests(),
+        privileges::tests(),
     ]
     .concat();
     // For these it makes no difference, and they take long.

@@ -102,7 +102,7 @@ impl Error {
 }
 
 /// Whether the cause is EPERM or EACCES, which `bpf(2)` answers without the capabilities.
-fn is_permission(error: &(dyn std::error::Error + 'static)) -> bool {
+pub(super) fn is_permission(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(io) = error.downcast_ref::<std::io::Error>()

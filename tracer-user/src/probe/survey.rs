@@ -120,6 +120,11 @@ fn capabilities() -> Vec<Finding> {
             Finding::new(name, Some(works), format!("for {purpose}"))
                 .advise("run as root, or `setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep` the binary")
         })
+        .chain([Finding::new(
+            "CAP_SYS_ADMIN",
+            has(CAP_SYS_ADMIN).then_some(true),
+            "for probes in Go programs since Linux 6.16: parents of what their clients send",
+        )])
         .collect()
 }
 

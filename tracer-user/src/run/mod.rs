@@ -2,10 +2,12 @@
 //!
 //! The main thread only waits: for a signal, the end of the time, of the command, or of the
 //! pipeline's thread, which does everything else. Order is what makes counts exact and first bytes
-//! seen: what can fail without the kernel fails first, then the probes are attached, then processes
-//! are switched on, then `ready:` is said, then a command may execute.
+//! seen: a command is forked and held, privileges are given up, what can fail without the kernel fails
+//! first, then the probes are attached, then processes are switched on, then `ready:` is said, then the
+//! command may execute.
 
 mod command;
+mod privileges;
 mod signals;
 mod stats;
 
@@ -100,6 +102,18 @@ pub fn run(config: Config, signals: Signals) -> Result<u8, Error> {
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
+    let stats = config.stats.as_ref().map(StatsSink::open).transpose()?;
+    let held = match &config.selection {
+        Selection::Command(words) => Some(Held::start(words)?),
+        _ => None,
+    };
+    let needs = privileges::Needs {
+        command: held.is_some(),
+        page: config.metrics.page.is_some(),
+    };
+    if let Err(error) = privileges::give_up(needs) {
+        log::warn!("privileges that are not needed can't be given up: {error}");
+    }
     let (tell, happenings) = mpsc::channel();
     let at_once = AtOnce::default();
     let signal_tell = tell.clone();
@@ -108,9 +122,8 @@ pub fn run(config: Config, signals: Signals) -> Result<u8, Error> {
     });
     watched.map_err(Error::Thread)?;
 
-    let stats = config.stats.as_ref().map(StatsSink::open).transpose()?;
     let duration = config.duration;
-    let mut running = start(config, &tell)?;
+    let mut running = start(config, held, &tell)?;
     let ready = Instant::now();
     let deadline = duration.map(|time| ready + time);
     let command_ended = wait(&happenings, deadline, running.command.as_mut());
@@ -144,7 +157,7 @@ struct Started {
 }
 
 /// Everything up to the `ready:` line.
-fn start(config: Config, tell: &Sender<Happening>) -> Result<Started, Error> {
+fn start(config: Config, held: Option<Held>, tell: &Sender<Happening>) -> Result<Started, Error> {
     let began = Instant::now();
     let step = |what| log::debug!("{what} after {:.1} ms", began.elapsed().as_secs_f64() * 1e3);
     if !probe::in_host_pid_namespace() {
@@ -160,10 +173,6 @@ fn start(config: Config, tell: &Sender<Happening>) -> Result<Started, Error> {
     let readers = Readers::start(config.metrics, runtime.handle())?;
     let metering = readers.map(|readers| Metering { recorder, readers });
     step("export started");
-    let held = match &config.selection {
-        Selection::Command(words) => Some(Held::start(words)?),
-        _ => None,
-    };
     let mut probes = Probes::attach(&config.probe)?;
     step("probes attached");
     let count = switch_on(&mut targets, &mut probes, &config.selection, held.as_ref())?;

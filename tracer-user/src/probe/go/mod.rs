@@ -23,6 +23,7 @@ use aya::programs::UProbe;
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLinkId, UProbeScope};
 use tracer_ebpf::abi::{GoLayout, GoProbe};
 
+use super::error::is_permission;
 use super::shared::{self, Words};
 use binary::Program;
 
@@ -47,6 +48,8 @@ pub(super) struct Go {
     programs: StdMap<FileId, Option<Arc<Program>>>,
     /// What is attached, by process.
     attached: StdMap<u32, Vec<UProbeLinkId>>,
+    /// It was said that probes are not allowed.
+    warned: bool,
 }
 
 impl Go {
@@ -57,6 +60,7 @@ impl Go {
             known,
             programs: StdMap::new(),
             attached: StdMap::new(),
+            warned: false,
         }
     }
 
@@ -86,12 +90,19 @@ impl Go {
             log::debug!("cannot probe Go programs: {error}");
             return;
         }
-        let links = found.probes.iter().filter_map(|(offset, probe)| {
-            attach(program, pid, *offset, *probe)
-                .inspect_err(|error| log::debug!("cannot probe process {pid}: {error}"))
-                .ok()
-        });
-        let links: Vec<_> = links.collect();
+        let mut links = Vec::new();
+        for (offset, probe) in &found.probes {
+            match attach(program, pid, *offset, *probe) {
+                Ok(link) => links.push(link),
+                Err(error) if is_permission(&error) && !self.warned => {
+                    self.warned = true;
+                    log::warn!(
+                        "no probes in Go programs, so no parents of what their clients send: the kernel wants CAP_SYS_ADMIN for them"
+                    );
+                }
+                Err(error) => log::debug!("cannot probe process {pid}: {error}"),
+            }
+        }
         log::debug!(
             "Go process {pid}: goroutines are told, {} probes",
             links.len()
