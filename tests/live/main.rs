@@ -45,7 +45,6 @@ fn main() {
         client::tests(),
         export::tests(),
         collector::tests(),
-        delivery::tests(),
         metrics::tests(),
         rpc::tests(),
         frameworks::tests(),
@@ -57,7 +56,7 @@ fn main() {
     ]
     .concat();
     // For these it makes no difference, and they take long.
-    let once = backends::tests();
+    let once = [backends::tests(), delivery::tests()].concat();
     let mut trials = Vec::new();
     for (family, tests) in [
         (Family::Sock, [tests.clone(), once].concat()),

@@ -50,10 +50,7 @@ impl Client {
         // Both clients take the process' default; it may have been set already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Ok(match settings.protocol {
-            Protocol::Grpc => {
-                tell_of_proxies(&url);
-                Client::Grpc(Box::new(Grpc::new(&url, settings, pem)?))
-            }
+            Protocol::Grpc => Client::Grpc(Box::new(Grpc::new(&url, settings, pem)?)),
             Protocol::HttpProtobuf | Protocol::HttpJson => {
                 Client::Http(Http::new(url, settings, pem)?)
             }
@@ -85,18 +82,6 @@ impl Client {
             Client::Http(http) => http.attempt(body).await,
             Client::Grpc(grpc) => grpc.attempt(body).await,
         }
-    }
-}
-
-/// HTTP goes through the proxy that these name, gRPC does not: the user is told.
-fn tell_of_proxies(url: &reqwest::Url) {
-    let names = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
-    let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if let Some(name) = names.into_iter().find(is_set)
-        && !endpoint::is_local(url)
-    {
-        let address = endpoint::shown(url);
-        log::info!("OTLP/gRPC goes to {address} directly: {name} is for OTLP/HTTP alone");
     }
 }
 

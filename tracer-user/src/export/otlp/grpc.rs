@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
+use hyper_util::client::proxy::matcher::Matcher;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message;
 use reqwest::Url;
@@ -14,9 +15,9 @@ use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
 use super::client::{Attempt, root};
-use super::endpoint;
 use super::http::accepted;
 use super::tls::Pem;
+use super::{endpoint, proxy};
 use crate::export::Error;
 use crate::export::settings::{Otlp, Signal};
 
@@ -61,7 +62,11 @@ impl Grpc {
             }
             endpoint = endpoint.tls_config(tls).map_err(wrong)?;
         }
-        let mut client = tonic::client::Grpc::new(endpoint.connect_lazy());
+        let channel = match proxy::tunnel(url, &Matcher::from_env())? {
+            Some(tunnel) => endpoint.connect_with_connector_lazy(tunnel),
+            None => endpoint.connect_lazy(),
+        };
+        let mut client = tonic::client::Grpc::new(channel);
         if settings.gzip {
             // Go's server, and so the Collector, answers compressed whom it takes compressed from.
             client = client

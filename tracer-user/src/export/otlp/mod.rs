@@ -8,6 +8,7 @@ mod client;
 pub(super) mod endpoint;
 mod grpc;
 mod http;
+mod proxy;
 #[cfg(test)]
 mod tests;
 mod tls;
