@@ -87,8 +87,8 @@ fn by_environment(family: Family) {
 fn by_what_it_runs(family: Family) {
     let python = Server::start(Kind::Python);
     let go = Server::start(Kind::Go);
-    let node = Server::announced(Command::new("node").arg(servers::fixture("node/server.js")));
     let files = tempfile::tempdir().expect("a folder");
+    let node = package(files.path());
     let jar = jar(files.path());
     // Relative to where it is started, as in most containers.
     let mut java = Command::new("java");
@@ -99,7 +99,7 @@ fn by_what_it_runs(family: Family) {
         ["http.server", "cpython", ""],
         // The module's name, which the file has not.
         ["fixture", "go", ""],
-        ["server", "nodejs", ""],
+        ["checkout", "nodejs", "3.1.4"],
         ["shop", "java", "2.1.0"],
     ];
     for (of, expected) in told.iter().zip(expected) {
@@ -107,6 +107,15 @@ fn by_what_it_runs(family: Family) {
         assert_eq!(names.map(|name| text(of, name)), expected);
     }
     assert!(text(&told[1], "process.runtime.version").starts_with("go1."));
+}
+
+/// The Node server as a package's.
+fn package(dir: &Path) -> Server {
+    let package = r#"{"name": "@acme/checkout", "version": "3.1.4"}"#;
+    fs::write(dir.join("package.json"), package).expect("written");
+    let script = dir.join("server.js");
+    fs::copy(servers::fixture("node/server.js"), script).expect("copied");
+    Server::announced(Command::new("node").arg("server.js").current_dir(dir))
 }
 
 /// The Java server as a jar, with its version in the manifest.

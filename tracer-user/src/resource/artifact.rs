@@ -1,11 +1,13 @@
 //! What the file that a process runs says of itself: the build information of a Go binary, the
-//! manifest of a jar.
+//! manifest of a jar, the package that a script of Node lies in.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
+use std::path::{Component, Path, PathBuf};
 
 use object::read::ReadCache;
 
+use super::files;
 use crate::go_build::{self, BuildInfo};
 
 /// Go's build information, as far as it is used here.
@@ -26,6 +28,15 @@ const GO_HEAD: u64 = 4096;
 /// Longest manifest that is read: signed jars of thousands of files have larger ones, whose main
 /// section is at the beginning all the same.
 const MANIFEST_HEAD: u64 = 64 << 10;
+
+/// Largest `package.json` that is read: known ones of large applications have some 20 KiB.
+const LARGEST_PACKAGE: u64 = 256 << 10;
+
+/// Longest name of a package: npm takes no longer one.
+const LONGEST_NAME: usize = 214;
+
+/// Folders above a script that are looked into: more than any tree of sources is deep.
+const MOST_FOLDERS: usize = 32;
 
 /// If process `pid` runs a Go program: what is known of it.
 pub fn go(pid: u32) -> Option<Go> {
@@ -94,6 +105,46 @@ fn version_in_manifest(text: &str) -> Option<String> {
     value("Implementation-Version").or_else(|| value("Bundle-Version"))
 }
 
+/// What a package of Node says of itself.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Package {
+    /// Without its owner's: `shop` of `@acme/shop`.
+    pub name: String,
+    /// As it is published.
+    pub version: Option<String>,
+}
+
+/// The package of a script, by its absolute path: that of the nearest `package.json` above it with a
+/// name (those of what a build made have none). What lies in `node_modules` is installed for the
+/// package above those.
+pub fn package(script: &Path, open: impl Fn(&Path) -> Option<File>) -> Option<Package> {
+    let mut whole = PathBuf::new();
+    for part in script.components() {
+        match part {
+            Component::ParentDir => _ = whole.pop(),
+            part if part.as_os_str() == "node_modules" => break,
+            part => whole.push(part),
+        }
+    }
+    whole.ancestors().take(MOST_FOLDERS).find_map(|folder| {
+        let file = open(&folder.join("package.json"))?;
+        package_named(&files::text(file, LARGEST_PACKAGE)?)
+    })
+}
+
+fn package_named(text: &str) -> Option<Package> {
+    let told: serde_json::Value = serde_json::from_str(text).ok()?;
+    let text = |name: &str| {
+        let text = told.get(name)?.as_str()?.trim();
+        (!text.is_empty() && text.len() <= LONGEST_NAME).then(|| text.to_owned())
+    };
+    let name = text("name")?.rsplit('/').next()?.to_owned();
+    (!name.is_empty()).then(|| Package {
+        name,
+        version: text("version"),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -151,6 +202,48 @@ mod tests {
         writer.finish().unwrap();
         assert_eq!(jar_version(jar).as_deref(), Some("2.1.0-RC1"));
         assert_eq!(jar_version(tempfile::tempfile().unwrap()), None);
+    }
+
+    #[test]
+    fn a_script_by_its_package() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write(
+            "package.json",
+            r#"{"name": "@acme/shop", "version": "3.1.4"}"#,
+        );
+        write("dist/package.json", r#"{"type": "module"}"#);
+        write("node_modules/next/package.json", r#"{"name": "next"}"#);
+        write("broken/package.json", "{");
+        let of = |path: &str| package(&folder.path().join(path), |path| File::open(path).ok());
+        for path in [
+            "app.js",
+            "dist/api/index.mjs",
+            "node_modules/.bin/next",
+            "node_modules/next/dist/bin/next",
+            "broken/x.js",
+            "elsewhere/../dist/api.js",
+        ] {
+            let package = of(path).unwrap();
+            assert_eq!(package.name, "shop", "{path}");
+            assert_eq!(package.version.as_deref(), Some("3.1.4"));
+        }
+        assert_eq!(of("../none/node_modules/npm/bin/npm.js"), None);
+        for text in [
+            "",
+            "[]",
+            r#"{"name": 1}"#,
+            r#"{"name": " "}"#,
+            r#"{"name": "@acme/"}"#,
+        ] {
+            assert_eq!(package_named(text), None, "{text}");
+        }
+        let long = format!(r#"{{"name": "{}"}}"#, "x".repeat(LONGEST_NAME + 1));
+        assert_eq!(package_named(&long), None);
     }
 
     #[test]

@@ -9,8 +9,8 @@
 //! 3. `service.name` in the agent's `OTEL_RESOURCE_ATTRIBUTES`
 //! 4. what runs it: a pod's workload ([`kubernetes`]), the systemd service it is of ([`cgroup`]), its
 //!    container ([`container`]); not the ones that the agent itself is in
-//! 5. what it runs: script, module, jar or main class ([`name`]), the main package of a Go program
-//!    ([`artifact`]), else the executable
+//! 5. what it runs: the main package of a Go program, the package of a script of Node ([`artifact`]);
+//!    script, module, jar or main class ([`name`]), else the executable
 //! 6. `unknown_service:` and the name the kernel has for it
 //!
 //! Any other attribute likewise: the process' own beats the agent's, both beat what is detected here.
@@ -169,12 +169,22 @@ impl Facts {
         file_name(self.exe.as_deref()?)
     }
 
-    /// What the file that it runs says of its version.
-    fn version(&self, go: Option<&artifact::Go>) -> Option<String> {
-        if let Some(go) = go {
-            return go.module_version.clone();
-        }
-        let java = name::interpreter(&self.exe_name()?) == Some(name::Interpreter::Java);
+    fn runs(&self, interpreter: name::Interpreter) -> bool {
+        let exe = self.exe_name();
+        exe.and_then(|exe| name::interpreter(&exe)) == Some(interpreter)
+    }
+
+    /// The package of the script that Node runs.
+    fn package(&self) -> Option<artifact::Package> {
+        let node = self.runs(name::Interpreter::Node);
+        let script = name::node_script(&self.arguments).filter(|_| node)?;
+        let path = self.directory.as_deref()?.join(script);
+        artifact::package(&path, |path| files::open(self.pid, path))
+    }
+
+    /// What the manifest of the jar that it runs says of its version.
+    fn jar_version(&self) -> Option<String> {
+        let java = self.runs(name::Interpreter::Java);
         let jar = name::jar(&self.arguments).filter(|_| java)?;
         let path = self.directory.as_deref()?.join(jar);
         artifact::jar_version(files::open(self.pid, &path)?)
@@ -238,6 +248,7 @@ fn build(facts: &Facts, options: &Options, host: &Host) -> Resource {
     let around = Surroundings::of(facts, host);
     let exe = facts.exe_name();
     let go = artifact::go(facts.pid);
+    let package = facts.package();
     let service_name = options
         .service_name
         .clone()
@@ -246,6 +257,7 @@ fn build(facts: &Facts, options: &Options, host: &Host) -> Resource {
         .or_else(|| named(&options.attributes))
         .or_else(|| around.service.clone())
         .or_else(|| go.as_ref()?.name.clone())
+        .or_else(|| Some(package.as_ref()?.name.clone()))
         .or_else(|| {
             let directory = facts.directory.as_deref();
             Some(name::of(exe.as_deref()?, &facts.arguments, directory))
@@ -266,7 +278,11 @@ fn build(facts: &Facts, options: &Options, host: &Host) -> Resource {
     for (key, value) in own.iter().chain(&options.attributes) {
         resource.text(key, Some(value.as_str()));
     }
-    resource.text("service.version", facts.version(go.as_ref()));
+    let version = match &go {
+        Some(go) => go.module_version.clone(),
+        None => package.and_then(|package| package.version),
+    };
+    resource.text("service.version", version.or_else(|| facts.jar_version()));
     resource.text(
         "service.instance.id",
         facts.stat.as_ref().map(|stat| instance(host, stat)),

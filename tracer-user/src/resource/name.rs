@@ -19,7 +19,7 @@ pub fn of(exe: &str, arguments: &[String], directory: Option<&Path>) -> String {
     let title = arguments.first().map_or("", String::as_str);
     let found = match interpreter(exe) {
         Some(Interpreter::Python) => python(rest, directory),
-        Some(Interpreter::Node) => node(rest, directory),
+        Some(Interpreter::Node) => node_script(arguments).and_then(|path| script(path, directory)),
         Some(Interpreter::Java) => java(rest),
         Some(Interpreter::Ruby) => ruby(title, rest, directory),
         Some(Interpreter::Php) => php(rest, directory),
@@ -97,8 +97,8 @@ fn python(arguments: &[String], directory: Option<&Path>) -> Option<String> {
     None
 }
 
-/// `node [OPTION...] [SCRIPT] [ARG...]`
-fn node(arguments: &[String], directory: Option<&Path>) -> Option<String> {
+/// The script that node runs, as it was named: `node [OPTION...] [SCRIPT] [ARG...]`
+pub fn node_script(arguments: &[String]) -> Option<&str> {
     const WITH_VALUE: [&str; 10] = [
         "-r",
         "--require",
@@ -111,13 +111,13 @@ fn node(arguments: &[String], directory: Option<&Path>) -> Option<String> {
         "--title",
         "--icu-data-dir",
     ];
-    let mut arguments = arguments.iter();
+    let mut arguments = arguments.iter().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "-e" | "--eval" | "-p" | "--print" | "-pe" | "-" => return None,
             option if WITH_VALUE.contains(&option) => _ = arguments.next(),
             option if option.starts_with('-') => {}
-            path => return script(path, directory),
+            path => return Some(path),
         }
     }
     None
