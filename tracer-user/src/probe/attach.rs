@@ -138,7 +138,9 @@ pub(super) fn attach_one(kernel: &mut Kernel, btf: &KernelBtf, hook: &Hook) -> R
             mount_tracefs()?;
             program.load().map_err(failed)?;
             for tracepoint in hook.tracepoints {
-                program.attach("syscalls", tracepoint).map_err(failed)?;
+                let link = program.attach("syscalls", tracepoint).map_err(failed)?;
+                let link = program.take_link(link).map_err(failed)?;
+                kernel.calls.push(link);
             }
         }
         _ => {

@@ -1,7 +1,11 @@
 //! The BPF object in the kernel: its constants set, its maps opened.
 
+use std::sync::Mutex;
+use std::thread;
+
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::Program;
+use aya::programs::trace_point::TracePointLink;
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use tracer_ebpf::abi::{Counter, Offsets, PID_LIMIT, Settings};
 
@@ -20,6 +24,10 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../tracer-ebpf/tracer.
 /// The probe in Go programs, in the object.
 const GOROUTINE: &str = "goroutine";
 
+/// Threads that take programs off: with as many a few system call tracepoints, or a few Go processes, are
+/// done in a fourth of the time, and more would only wait for each other.
+const DROPPERS: usize = 16;
+
 /// The loaded object.
 pub(super) struct Kernel {
     pub(super) ebpf: Ebpf,
@@ -29,6 +37,8 @@ pub(super) struct Kernel {
     pub(super) traced: Words,
     /// What the programs keep with sockets.
     pub(super) sockets: Sockets,
+    /// Where programs are attached to system calls.
+    pub(super) calls: Vec<TracePointLink>,
     /// The Go programs among the traced processes.
     go: Go,
     verdicts: HashMap<MapData, u64, u8>,
@@ -113,6 +123,7 @@ impl Kernel {
             log,
             traced,
             sockets,
+            calls: Vec::new(),
             go: Go::new(layouts, go),
             verdicts,
             counts,
@@ -136,9 +147,7 @@ impl Kernel {
 
     /// A process is not traced any more.
     pub(super) fn left(&mut self, pid: u32) {
-        if let Some(Program::UProbe(program)) = self.ebpf.program_mut(GOROUTINE) {
-            self.go.leave(pid, program);
-        }
+        self.go.leave(pid);
     }
 
     /// A counter, summed over all cores. 0 where the map can't be read, which has no cause.
@@ -150,6 +159,8 @@ impl Kernel {
 
     /// Unloads every program; the maps stay.
     pub(super) fn detach(&mut self) {
+        let calls = self.calls.drain(..).map(boxed);
+        drop_together(calls.chain(self.go.take_links().map(boxed)));
         for (_, program) in self.ebpf.programs_mut() {
             // Fails only for what is not loaded.
             let _ = match program {
@@ -160,4 +171,23 @@ impl Kernel {
             };
         }
     }
+}
+
+fn boxed(link: impl Send + 'static) -> Box<dyn Send> {
+    Box::new(link)
+}
+
+/// Takes programs off where they are attached. For each the kernel waits twice until nobody runs it, some
+/// ten milliseconds; threads share these waits.
+fn drop_together(links: impl Iterator<Item = Box<dyn Send>> + Send) {
+    let links = Mutex::new(links);
+    let next = || links.lock().ok()?.next();
+    let work = || while next().is_some() {};
+    thread::scope(|scope| {
+        for _ in 1..DROPPERS {
+            // Without further threads it only takes longer.
+            _ = thread::Builder::new().spawn_scoped(scope, work);
+        }
+        work();
+    });
 }

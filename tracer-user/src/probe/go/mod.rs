@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use aya::maps::{HashMap, MapData};
 use aya::programs::UProbe;
-use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLinkId, UProbeScope};
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope};
 use tracer_ebpf::abi::{GoLayout, GoProbe};
 
 use super::error::is_permission;
@@ -47,7 +47,7 @@ pub(super) struct Go {
     known: Words,
     programs: StdMap<FileId, Option<Arc<Program>>>,
     /// What is attached, by process.
-    attached: StdMap<u32, Vec<UProbeLinkId>>,
+    attached: StdMap<u32, Vec<UProbeLink>>,
     /// It was said that probes are not allowed.
     warned: bool,
 }
@@ -67,7 +67,7 @@ impl Go {
     /// Process `pid` is traced, or runs another program: from now on its goroutines are told if it is a
     /// Go program, and what it runs is probed with `program`.
     pub(super) fn join(&mut self, pid: u32, program: &mut UProbe) {
-        self.leave(pid, program);
+        self.leave(pid);
         let Some(found) = self.program(pid) else {
             return;
         };
@@ -111,15 +111,17 @@ impl Go {
     }
 
     /// Process `pid` is not traced any more, or gone.
-    pub(super) fn leave(&mut self, pid: u32, program: &mut UProbe) {
-        for link in self.attached.remove(&pid).into_iter().flatten() {
-            // It is gone with the process.
-            let _ = program.detach(link);
-        }
+    pub(super) fn leave(&mut self, pid: u32) {
+        self.attached.remove(&pid);
         if self.known.has_bit(pid) {
             self.known.clear_bit(pid);
             let _ = self.layouts.remove(&pid);
         }
+    }
+
+    /// All that is attached, for whoever takes it off.
+    pub(super) fn take_links(&mut self) -> impl Iterator<Item = UProbeLink> {
+        std::mem::take(&mut self.attached).into_values().flatten()
     }
 
     /// What the file of a process says, read once per file.
@@ -146,13 +148,14 @@ fn attach(
     pid: u32,
     offset: u64,
     probe: GoProbe,
-) -> Result<UProbeLinkId, aya::programs::ProgramError> {
+) -> Result<UProbeLink, aya::programs::ProgramError> {
     let point = UProbeAttachPoint {
         location: UProbeAttachLocation::AbsoluteOffset(offset),
         cookie: Some(probe.cookie()),
     };
     let scope = NonZeroU32::new(pid).map_or(UProbeScope::CallingProcess, UProbeScope::OneProcess);
-    program.attach(point, format!("/proc/{pid}/exe"), scope)
+    let link = program.attach(point, format!("/proc/{pid}/exe"), scope)?;
+    program.take_link(link)
 }
 
 /// How far from the addresses in its file a program is loaded. `from`: the first of those, if it may
