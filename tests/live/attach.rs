@@ -107,19 +107,27 @@ fn within_a_body(family: Family) {
 /// Workers that the traced master forks later are traced from their first byte.
 fn new_workers(family: Family) {
     let server = Server::start(Kind::Nginx);
-    let before: BTreeSet<u32> = process::children(server.pid()).into_iter().collect();
     let traced = Traced::attach(family, &[server.pid()]);
     let mut exchanges = load::run(server.address, 4, 200, |n| Kind::Nginx.request(n));
-    server.process.signal(libc::SIGHUP);
-    wait::until("only new workers", wait::SOON, || {
-        let now: BTreeSet<u32> = process::children(server.pid()).into_iter().collect();
-        (!now.is_empty() && now.is_disjoint(&before)).then_some(())
-    });
+    renew_workers(&server);
     exchanges.extend(load::run(server.address, 20, 2_000, |n| {
         Kind::Nginx.request(n)
     }));
     let (spans, _) = traced.finish();
     check::exact(&spans, &exchanges);
+}
+
+/// Has nginx fork new workers, and awaits that the others are gone: those close kept connections as they
+/// go, whatever comes over them.
+#[track_caller]
+fn renew_workers(server: &Server) {
+    let workers = || process::children(server.pid());
+    let before: BTreeSet<u32> = workers().into_iter().collect();
+    server.process.signal(libc::SIGHUP);
+    wait::until("only new workers", wait::SOON, || {
+        let now: BTreeSet<u32> = workers().into_iter().collect();
+        (!now.is_empty() && now.is_disjoint(&before)).then_some(())
+    });
 }
 
 /// With `--no-follow` a child forked later is left alone.
@@ -132,11 +140,7 @@ fn no_follow(family: Family) {
     check::exact(&spans, &exchanges);
     // The master serves nothing itself, and nobody follows what it forks.
     let traced = Traced::attach_with(family, &[server.pid()], &["--no-follow"]);
-    server.process.signal(libc::SIGHUP);
-    wait::until("a new worker", wait::SOON, || {
-        let now = process::children(server.pid());
-        (!now.is_empty() && now != workers).then_some(())
-    });
+    renew_workers(&server);
     load::run(server.address, 4, 200, |n| Kind::Nginx.request(n));
     assert!(traced.agent.stop_for_stats().spans.made == 0);
 }

@@ -1,5 +1,6 @@
 //! Client spans, and how the two ends of one connection, and the two sides of one process, meet.
 
+use std::collections::HashSet;
 use std::io::Write;
 
 use tests::agent::{Agent, Family};
@@ -44,7 +45,7 @@ const EVENTS: [&str; 10] = [
 
 /// Runs a client under `-- CMD` against the witness; its spans must be what the witness saw.
 #[track_caller]
-fn client(family: Family, command: impl FnOnce(&str) -> Vec<String>, connections: usize) {
+fn client(family: Family, command: impl FnOnce(&str) -> Vec<String>) {
     let witness = Witness::start();
     let sink = Sink::start();
     let url = format!("http://{}", witness.address);
@@ -92,11 +93,13 @@ fn client(family: Family, command: impl FnOnce(&str) -> Vec<String>, connections
         wrong.len(),
         wrong[..wrong.len().min(4)].join("\n")
     );
+    // How many connections a client opens is its own affair: Go gives one up that was slow.
+    let opened: HashSet<usize> = seen.iter().map(|one| one.connection).collect();
     let connected = spans
         .iter()
-        .filter(|span| span.double("tracer.stage.connect").is_some())
-        .count();
-    assert_eq!(connected, connections, "spans that opened a connection");
+        .filter(|span| span.double("tracer.stage.connect").is_some());
+    let connected = connected.count();
+    assert_eq!(connected, opened.len(), "spans that opened a connection");
 }
 
 fn differences(span: &Span, seen: &Seen, url: &str) -> Vec<String> {
@@ -209,7 +212,7 @@ fn python(family: Family) {
             "20".into(),
         ]
     };
-    client(family, of, 20);
+    client(family, of);
 }
 
 fn curl(family: Family) {
@@ -218,13 +221,13 @@ fn curl(family: Family) {
         command.extend((0..5).map(|n| format!("{url}/{n}?q=%20")));
         command
     };
-    client(family, of, 1);
+    client(family, of);
 }
 
 fn go(family: Family) {
     let program = servers::go("go").to_string_lossy().into_owned();
     let of = |url: &str| vec![program, "fetch".into(), format!("{url}/a"), "50".into()];
-    client(family, of, 1);
+    client(family, of);
 }
 
 fn node(family: Family) {
@@ -232,7 +235,7 @@ fn node(family: Family) {
         .to_string_lossy()
         .into_owned();
     let of = |url: &str| vec!["node".into(), script, format!("{url}/a"), "50".into()];
-    client(family, of, 1);
+    client(family, of);
 }
 
 /// A server that hangs up instead of answering: the client's span says so, and is an error.

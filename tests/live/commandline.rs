@@ -148,7 +148,7 @@ fn ends(family: Family) {
 
     // An endpoint that holds the end up: the second Ctrl-C does not await it.
     let sink = Sink::start();
-    sink.set_mood(Mood::Slow(wait::SOON));
+    sink.set_mood(Mood::Slow(wait::SOON * 3));
     let mut arguments = arguments[..6].to_vec();
     let endpoint = sink.endpoint();
     arguments.extend(["--otlp-endpoint", &endpoint]);
@@ -156,7 +156,7 @@ fn ends(family: Family) {
     load::run(peer.address, 1, 10, |n| get(format!("/{n}")));
     agent.process.signal(libc::SIGINT);
     // Again until it is gone, as a person does: two signals at once may count as one.
-    wait::until("its end", Duration::from_secs(5), || {
+    wait::until("its end", wait::SOON, || {
         agent.process.signal(libc::SIGINT);
         (!agent.process.is_running()).then_some(())
     });

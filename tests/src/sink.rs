@@ -62,7 +62,14 @@ struct Shared {
 pub struct Sink {
     address: SocketAddr,
     shared: Arc<Shared>,
-    runtime: Option<tokio::runtime::Runtime>,
+    serving: Option<Serving>,
+}
+
+/// The server while there is one.
+struct Serving {
+    runtime: tokio::runtime::Runtime,
+    server: tokio::task::JoinHandle<()>,
+    stop: Arc<tokio::sync::Notify>,
 }
 
 impl Sink {
@@ -78,16 +85,22 @@ impl Sink {
         let mut sink = Sink {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             shared,
-            runtime: None,
+            serving: None,
         };
         sink.listen();
         sink
     }
 
-    /// Stops: the port is closed, connections break.
+    /// Stops: the port is closed, and connections once what was taken on them is answered, so that nobody
+    /// sends that again.
     pub fn stop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_timeout(wait::SOON);
+        if let Some(serving) = self.serving.take() {
+            serving.stop.notify_one();
+            let server = serving.server;
+            let ended = async { tokio::time::timeout(wait::SOON, server).await };
+            let ended = serving.runtime.block_on(ended).expect("in time");
+            ended.expect("no panic");
+            serving.runtime.shutdown_timeout(wait::SOON);
         }
     }
 
@@ -104,11 +117,19 @@ impl Sink {
             .build()
             .expect("a runtime");
         let router = router(self.shared.clone());
-        runtime.spawn(async move {
+        let stop = Arc::new(tokio::sync::Notify::new());
+        let stopped = stop.clone();
+        let server = runtime.spawn(async move {
             let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-            axum::serve(listener, router).await.expect("it serves");
+            let stopped = async move { stopped.notified().await };
+            let server = axum::serve(listener, router).with_graceful_shutdown(stopped);
+            server.await.expect("it serves");
         });
-        self.runtime = Some(runtime);
+        self.serving = Some(Serving {
+            runtime,
+            server,
+            stop,
+        });
     }
 
     /// What `--otlp-endpoint` takes: the same for the three protocols.
@@ -176,8 +197,8 @@ impl Sink {
 
 impl Drop for Sink {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+        if let Some(serving) = self.serving.take() {
+            serving.runtime.shutdown_background();
         }
     }
 }

@@ -6,7 +6,7 @@ use tests::rpc::{self, Call, Done, Stack};
 use tests::span::{CLIENT, Span};
 use tests::wait;
 
-use super::{exact, int, text, traced};
+use super::{connected, exact, int, text};
 use crate::Test;
 use crate::common::Traced;
 
@@ -163,6 +163,9 @@ fn many_streams(family: Family) {
     exact(family, (Stack::GrpcGo, &server), 200, &calls, facts);
 }
 
+/// Of calls whose time is to be over: no client is so slow to write one that it is over before.
+pub const DEADLINE_MS: u64 = 500;
+
 /// Calls that the client gives up, and calls whose time is over, among others.
 fn given_up(family: Family) {
     for stack in [
@@ -172,14 +175,14 @@ fn given_up(family: Family) {
         Stack::Tonic,
     ] {
         let server = stack.serve();
-        let calls: Vec<Call> = (1..=60)
+        let calls: Vec<Call> = (2..=61)
             .map(|number| match number % 3 {
                 0 => Call {
                     cancel: true,
                     ..waiting(number, "Download")
                 },
                 1 => Call {
-                    timeout_ms: 200,
+                    timeout_ms: DEADLINE_MS,
                     ..waiting(number, "Unary")
                 },
                 _ => Call {
@@ -189,7 +192,7 @@ fn given_up(family: Family) {
                 },
             })
             .collect();
-        let (pids, done, spans, _) = traced(family, (stack, &server), 10, &calls);
+        let (pids, done, spans, _) = connected(family, (stack, &server), 10, &calls);
         let mut late = 0;
         check::exact(&spans, &calls, &done, pids, |call, done| {
             let mut facts = match call.wait {

@@ -10,7 +10,7 @@ use tests::rpc::check::{self, Events, Facts, Pids};
 use tests::rpc::{Call, Done, Form, Stack};
 use tests::span::Value;
 
-use super::{exact, int, text};
+use super::{connected, exact, int, text};
 use crate::Test;
 use crate::common::Traced;
 
@@ -204,29 +204,21 @@ fn grpc(family: Family) {
             facts.both.push(("kitex.biz_message", text("no stock")));
         }
         facts.both.push(("rpc.response.status_code", text(status)));
+        if call.method == "Missing" {
+            facts.events = Events::Unread;
+        }
         facts
     });
 }
 
-/// One connection for all calls, several of which share a write, and whose replies come in any order. The
-/// first is alone: with it the two ends of the connection find each other.
+/// One connection for all calls, several of which share a write, and whose replies come in any order.
 fn mux(family: Family) {
     let stack = Stack::Kitex("mux", Form::Thrift);
     let server = stack.serve();
-    let mut client = stack.client(&server, 50);
-    let pids = Pids {
-        client: Some(client.pid()),
-        server: Some(server.pid()),
-    };
-    let traced = Traced::attach(family, &[client.pid(), server.pid()]);
     let calls: Vec<Call> = (0..4 * CALLS)
         .map(|number| call(number, Form::Thrift, true))
         .collect();
-    client.tell(&calls[..1]);
-    client.wait_done(1);
-    client.tell(&calls[1..]);
-    let done = client.finish();
-    let (spans, _) = traced.finish();
+    let (pids, done, spans, _) = connected(family, (stack, &server), 50, &calls);
     check::exact(&spans, &calls, &done, pids, |call, done| {
         let name = format!("Echo/{}", call.method);
         in_header(facts(call, "thrift", "ttheader_framed", name), call, done)

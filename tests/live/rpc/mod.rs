@@ -36,9 +36,31 @@ pub fn tests() -> Vec<(&'static str, Test)> {
 #[track_caller]
 fn traced(
     family: Family,
-    (client, server): (Stack, &Server),
+    ends: (Stack, &Server),
     parallel: usize,
     calls: &[Call],
+) -> (Pids, Vec<Done>, Vec<Span>, Stats) {
+    in_turn(family, ends, parallel, &[calls])
+}
+
+/// The same, the first call alone: clients connect with it, and the two ends of the connection find each
+/// other.
+#[track_caller]
+fn connected(
+    family: Family,
+    ends: (Stack, &Server),
+    parallel: usize,
+    calls: &[Call],
+) -> (Pids, Vec<Done>, Vec<Span>, Stats) {
+    in_turn(family, ends, parallel, &[&calls[..1], &calls[1..]])
+}
+
+#[track_caller]
+fn in_turn(
+    family: Family,
+    (client, server): (Stack, &Server),
+    parallel: usize,
+    turns: &[&[Call]],
 ) -> (Pids, Vec<Done>, Vec<Span>, Stats) {
     let mut client = client.client(server, parallel);
     let pids = Pids {
@@ -46,7 +68,12 @@ fn traced(
         server: Some(server.pid()),
     };
     let traced = Traced::attach(family, &[client.pid(), server.pid()]);
-    client.tell(calls);
+    let mut told = 0;
+    for calls in turns {
+        client.tell(calls);
+        told += calls.len();
+        client.wait_done(told);
+    }
     let done = client.finish();
     let (spans, stats) = traced.finish();
     (pids, done, spans, stats)

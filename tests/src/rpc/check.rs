@@ -40,6 +40,9 @@ pub enum Events {
     /// The same, of a client that ends its request in a write of its own: the answer may come first, and
     /// then nothing shows when the request was done.
     EndsLater,
+    /// The same, where the server answers without reading the request: the answer may even come before the
+    /// client has sent it whole. Then the client resets the stream and nothing shows how far it came.
+    Unread,
     /// A request that is not answered.
     Oneway,
     /// Messages to and fro, as many and as large as the call says.
@@ -48,6 +51,17 @@ pub enum Events {
     Http,
     /// Any: one side gave the call up, and nobody can say how far it came.
     GivenUp,
+}
+
+impl Events {
+    /// What became of it, where that is not the same each time.
+    fn of(self, span: &Span) -> Events {
+        match self {
+            Events::Unread if span.text("tracer.incomplete") == "stream_reset" => Events::GivenUp,
+            Events::Unread => Events::EndsLater,
+            events => events,
+        }
+    }
 }
 
 impl Facts {
@@ -116,8 +130,17 @@ pub fn exact(
 ) {
     assert_eq!(calls.len(), done.len(), "calls that came to an end");
     let mut wrong = Vec::new();
-    let clients = of_calls(spans, CLIENT, pids.client, calls, &mut wrong);
-    let servers = of_calls(spans, SERVER, pids.server, calls, &mut wrong);
+    let clients = of_calls(
+        spans,
+        CLIENT,
+        pids.client,
+        calls,
+        &HashMap::new(),
+        &mut wrong,
+    );
+    let parents = clients.iter().map(|(id, span)| (&span.span_id[..], *id));
+    let parents = parents.collect();
+    let servers = of_calls(spans, SERVER, pids.server, calls, &parents, &mut wrong);
     for (call, done) in std::iter::zip(calls, done) {
         assert_eq!(
             call.id, done.id,
@@ -149,12 +172,14 @@ pub fn exact(
     );
 }
 
-/// The one span of that kind of each call, by the call's id.
+/// The one span of that kind of each call, by the call's id; `parents`: the call of each span that is
+/// known to be of one.
 fn of_calls<'a>(
     spans: &'a [Span],
     kind: i32,
     pid: Option<u32>,
     calls: &[Call],
+    parents: &HashMap<&str, usize>,
     wrong: &mut Vec<String>,
 ) -> HashMap<usize, &'a Span> {
     let mut found = HashMap::new();
@@ -175,10 +200,12 @@ fn of_calls<'a>(
         .collect();
     let mut nameless = calls.iter().filter(|call| call.traceparent.is_empty());
     for span in spans {
-        let id = match ids.get(&span.trace_id) {
-            Some(id) => Some(*id),
-            None => nameless.next().map(|call| call.id),
-        };
+        let id = ids.get(&span.trace_id).copied();
+        // A oneway call may begin to be served after the next.
+        let id = id.or_else(|| match parents.is_empty() {
+            true => nameless.next().map(|call| call.id),
+            false => parents.get(&span.parent[..]).copied(),
+        });
         match id {
             _ if span.pid() != Some(pid.into()) => wrong.push(format!("not of {pid}: {span:?}")),
             None => wrong.push(format!("of no call: {span:?}")),
@@ -200,12 +227,13 @@ fn client(span: &Span, call: &Call, done: &Done, facts: &Facts) -> Vec<String> {
     let mut wrong = Differences::default();
     propagated(span, call, &mut wrong);
     common(span, facts, &facts.client, &mut wrong);
-    events(span, call, done, facts.events, &mut wrong);
+    events(span, call, done, facts.events.of(span), &mut wrong);
     if span.start + CLOCK < done.began {
         wrong.add(format!("it starts before {}", done.began));
     }
     // What was given up may go on for a while on the wire; nobody waits for it.
-    if !matches!(facts.events, Events::GivenUp | Events::Oneway) && span.end > done.ended + CLOCK {
+    let nobody_waits = matches!(facts.events.of(span), Events::GivenUp | Events::Oneway);
+    if !nobody_waits && span.end > done.ended + CLOCK {
         wrong.add(format!("it ends after {}", done.ended));
     }
     wrong.0
@@ -234,7 +262,7 @@ fn server(
         }
     }
     common(span, facts, &facts.server, &mut wrong);
-    events(span, call, done, facts.events, &mut wrong);
+    events(span, call, done, facts.events.of(span), &mut wrong);
     wrong.0
 }
 
@@ -261,7 +289,7 @@ fn common(span: &Span, facts: &Facts, own: &[(&str, Value)], wrong: &mut Differe
     }
     let says = |name| own.iter().any(|(known, _)| *known == name);
     // Of a call that was given up, whoever was first to say so decides how it ended.
-    let open = facts.events == Events::GivenUp;
+    let open = facts.events.of(span) == Events::GivenUp;
     if !says("error.type") && !open {
         wrong.compare("error.type", span.text("error.type"), "");
     }
@@ -296,17 +324,18 @@ fn events(span: &Span, call: &Call, done: &Done, events: Events, wrong: &mut Dif
     }
     let names: Vec<&str> = own.iter().map(|(name, _)| name.as_str()).collect();
     let is_server = span.kind == SERVER;
+    // Nothing lies between the two messages: the stage that would is not told either.
+    let between = if is_server { "handle" } else { "wait" };
+    let early = span.double(&format!("tracer.stage.{between}")).is_none();
     let wanted: &[&str] = match events {
-        Events::EndsLater if names.len() == RPC_SERVER.len() - 2 => match is_server {
-            true => &EARLY_SERVER,
-            false => &EARLY_CLIENT,
-        },
+        Events::EndsLater if early && is_server => &EARLY_SERVER,
+        Events::EndsLater if early => &EARLY_CLIENT,
         Events::Rpc | Events::EndsLater if is_server => &RPC_SERVER,
         Events::Rpc | Events::EndsLater => &RPC_CLIENT,
         Events::Oneway if is_server => &ONEWAY_SERVER,
         Events::Oneway => &ONEWAY_CLIENT,
         Events::Stream => return messages(span, call, done, &names, wrong),
-        Events::Http | Events::GivenUp => return,
+        Events::Http | Events::GivenUp | Events::Unread => return,
     };
     wrong.compare("events", &format!("{names:?}"), &format!("{wanted:?}"));
 }
