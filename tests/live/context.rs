@@ -23,10 +23,16 @@ use crate::common::{Traced, listening_peer};
 /// The tests of this module.
 pub fn tests() -> Vec<(&'static str, Test)> {
     vec![
-        ("context_http", http),
+        ("context_http", http as Test),
         ("context_grpc", grpc),
         ("context_ttheader", ttheader),
-        ("context_damaged", damaged),
+    ]
+}
+
+/// Of these, what is made of a context that was read.
+pub fn choices() -> Vec<(&'static str, Test)> {
+    vec![
+        ("context_damaged", damaged as Test),
         ("context_order", order),
         ("context_sampling", sampling),
     ]

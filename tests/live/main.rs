@@ -3,6 +3,9 @@
 //! They need root and the built agent (`cargo xtask test` sees to both), and run one at a time: many
 //! look at the whole machine. Without root they are skipped with that reason, unless `CI` is set.
 
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
 use libtest_mimic::{Arguments, Trial};
 use tests::agent::Family;
 
@@ -36,41 +39,74 @@ fn main() {
     if let Some(reason) = reason {
         eprintln!("live tests are skipped: {reason}");
     }
-    let tests = [
+    // Of what is made of the bytes; over either family, in turn.
+    let of_either = [
+        context::choices(),
+        export::tests(),
+        collector::tests(),
+        delivery::tests(),
+        metrics::tests(),
+        backends::tests(),
+        names::tests(),
+        resource::tests(),
+        commandline::tests(),
+    ]
+    .concat();
+    // Of how they are come by, protocol by protocol.
+    let of_each = [
         exact::tests(),
         context::tests(),
         shapes::tests(),
         traffic::tests(),
         attach::tests(),
         client::tests(),
-        export::tests(),
-        collector::tests(),
-        metrics::tests(),
         rpc::tests(),
         frameworks::tests(),
-        names::tests(),
         parents::tests(),
-        resource::tests(),
-        commandline::tests(),
         privileges::tests(),
     ]
     .concat();
-    // For these it makes no difference, and they take long.
-    let once = [backends::tests(), delivery::tests()].concat();
     let mut trials = Vec::new();
-    for (family, tests) in [
-        (Family::Sock, [tests.clone(), once].concat()),
-        (Family::Syscall, tests),
-    ] {
-        for (name, test) in tests {
-            let trial = Trial::test(format!("{}::{name}", family.name()), move || {
+    for (turn, family) in [Family::Sock, Family::Syscall].into_iter().enumerate() {
+        let of_either = of_either.iter().skip(turn).step_by(2);
+        for (name, test) in of_either.chain(&of_each) {
+            let (name, test) = (format!("{}::{name}", family.name()), *test);
+            let timed = name.clone();
+            let trial = Trial::test(name, move || {
+                let _timed = Timed(timed.clone(), Instant::now());
                 test(family);
                 Ok(())
             });
             trials.push(trial.with_ignored_flag(reason.is_some()));
         }
     }
-    libtest_mimic::run(&arguments, trials).exit();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    show_slowest();
+    conclusion.exit();
+}
+
+/// How long each test took, and its name.
+static TOOK: Mutex<Vec<(Duration, String)>> = Mutex::new(Vec::new());
+
+/// A test that runs, however it ends.
+struct Timed(String, Instant);
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        let took = (self.1.elapsed(), std::mem::take(&mut self.0));
+        TOOK.lock().expect("not poisoned").push(took);
+    }
+}
+
+/// Tests worth a look where the whole takes long.
+const SLOWEST: usize = 10;
+
+fn show_slowest() {
+    let mut took = TOOK.lock().expect("not poisoned");
+    took.sort_by(|one, other| other.cmp(one));
+    for (time, name) in took.iter().take(SLOWEST) {
+        println!("{:5.1} s  {name}", time.as_secs_f64());
+    }
 }
 
 /// Why these tests cannot run here, if so. In CI that is a failure, not a reason to skip.
