@@ -18,6 +18,7 @@ pub mod load;
 pub mod message;
 pub mod otlp_json;
 pub mod page;
+pub mod parents;
 pub mod process;
 pub mod rpc;
 pub mod servers;

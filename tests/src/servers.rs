@@ -137,6 +137,18 @@ pub fn nginx_grpc(behind: SocketAddr) -> Server {
     nginx_with("nginx-grpc.conf", files, 1, &[behind])
 }
 
+/// nginx with so many workers, before two HTTP servers.
+#[track_caller]
+pub fn nginx_proxy(workers: usize, [one, other]: [SocketAddr; 2]) -> Server {
+    let files = tempfile::tempdir().expect("a folder");
+    let set = [
+        ("@workers@", workers.to_string()),
+        ("@one@", one.to_string()),
+        ("@other@", other.to_string()),
+    ];
+    nginx_with("nginx-proxy.conf", files, workers, &set)
+}
+
 fn nginx_with(
     config: &str,
     files: tempfile::TempDir,

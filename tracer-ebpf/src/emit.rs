@@ -9,7 +9,7 @@ use aya_ebpf::helpers::generated::{
 };
 use tracer_ebpf::abi::{CLASSES, Class, Counter, Transfer, UNSEEN};
 
-use crate::maps::{ASLEEP, EVENTS, count};
+use crate::maps::{ASLEEP, EVENTS, count, lost};
 
 /// How a [`Transfer`]'s bytes are copied: from where, and how many of the first and the last.
 pub struct Copy {
@@ -36,6 +36,7 @@ pub fn record<T>(record: T) -> bool {
 #[inline(always)]
 pub fn made_in_place<T>(make: impl FnOnce(&mut T)) -> bool {
     let Some(slot) = reserve(size_of::<T>()) else {
+        lost();
         count(Counter::RecordsRingFull);
         return false;
     };
@@ -151,6 +152,7 @@ impl<const HEAD: usize, const TAIL: usize> Slot<HEAD, TAIL> {
 /// Counts a piece that found no room: with its last one, a transfer.
 #[inline(always)]
 pub fn count_lost(last: u16) {
+    lost();
     count(if last != 0 {
         Counter::TransfersRingFull
     } else {

@@ -44,6 +44,11 @@ pub static GO_LAYOUTS: HashMap<u32, GoLayout, 4096, { BPF_F_NO_PREALLOC as usize
 #[btf_map]
 pub static ASLEEP: Array<u64, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 
+/// Word 0: how many records found no room in [`EVENTS`]. Mapped into the agent, which looks at it
+/// before each record.
+#[btf_map]
+pub static LOST: Array<u64, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+
 /// What the agent found connections to carry: `abi::VERDICT_*`. An LRU: a verdict that falls out before
 /// it was looked up costs some copying, nothing else.
 #[btf_map]
@@ -168,9 +173,20 @@ pub fn start_of_call() -> Option<&'static mut u64> {
 /// Adds one to a counter. Atomic, since a hook may be preempted by another's.
 #[inline(always)]
 pub fn count(counter: Counter) {
-    if let Some(value) = COUNTS.get_ptr_mut(counter as u32) {
-        // SAFETY: the map's own memory. (`core` has no atomic additions for this target.)
-        unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) value, in(reg) 1u64) };
+    increase(COUNTS.get_ptr_mut(counter as u32));
+}
+
+/// A record found no room in [`EVENTS`].
+#[inline(always)]
+pub fn lost() {
+    increase(LOST.get_ptr_mut(0));
+}
+
+#[inline(always)]
+fn increase(word: Option<*mut u64>) {
+    if let Some(word) = word {
+        // SAFETY: a map's own memory. (`core` has no atomic additions for this target.)
+        unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) word, in(reg) 1u64) };
     }
 }
 

@@ -208,6 +208,7 @@ impl Pipeline {
     fn read(&mut self) -> usize {
         let (tracker, outlet, bad) = (&mut self.tracker, &mut self.outlet, &mut self.bad_records);
         let targets = &mut self.targets;
+        tracker.gap(self.probes.has_gap());
         let (mut joining, mut changed) = (Vec::new(), Vec::new());
         let count = self.probes.drain(|record| match event::decode(record) {
             Ok(event) => {

@@ -8,8 +8,8 @@ use crate::{run, setup};
 /// What to measure.
 #[derive(Args)]
 pub struct Options {
-    /// Only these: `nginx`, `go`, `go-work`, `grpc`, `connections`, `attach`, `events`, `criterion`; none = all. And
-    /// `noise`: nginx against nothing but itself, which shows how quiet the machine is.
+    /// Only these: `nginx`, `go`, `go-work`, `gateway`, `grpc`, `connections`, `attach`, `events`, `parents`,
+    /// `criterion`; none = all. And `noise`: nginx against nothing but itself, which shows how quiet the machine is.
     only: Vec<String>,
     /// Paired runs of which the median is shown.
     #[arg(long, default_value_t = 5)]

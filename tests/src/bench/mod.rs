@@ -24,6 +24,7 @@ mod memory;
 mod otlp;
 mod overhead;
 mod pairs;
+mod parents;
 mod report;
 mod rpc;
 pub mod sink;
@@ -70,6 +71,8 @@ enum Part {
     Attach,
     /// How far our events are from the frameworks' own
     Events,
+    /// Of how many calls of gateways the parent is right, wrong, not claimed
+    Parents,
 }
 
 /// Measures, and prints every figure beside its goal. Whether all is right: goals reached, and
@@ -110,6 +113,7 @@ pub fn run(options: &Options) -> Result<bool> {
             Part::Connections => connections::run(&mut report)?,
             Part::Attach => attach::run(&mut report)?,
             Part::Events => events::run(&mut report)?,
+            Part::Parents => parents::run(&mut report),
         }
     }
     Ok(report.print())

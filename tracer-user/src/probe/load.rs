@@ -116,7 +116,8 @@ impl Kernel {
         let traced = words("TRACED", PID_LIMIT as usize / 64)?;
         let asleep = words("ASLEEP", 1)?;
         let go = words("GO", PID_LIMIT as usize / 64)?;
-        let reader = Reader::new(events, asleep)?;
+        let lost = words("LOST", 1)?;
+        let reader = Reader::new(events, asleep, lost)?;
         Ok(Kernel {
             ebpf,
             reader,

@@ -271,6 +271,12 @@ impl Probes {
         self.kernel.reader.drain(each)
     }
 
+    /// Whether somewhere between the records that are handed out next some are missing, as the ring was
+    /// full. That is known before the first record behind the gap, and holds until the ring was empty.
+    pub fn has_gap(&self) -> bool {
+        self.kernel.reader.has_gap()
+    }
+
     /// Sleeps until there is something worth reading, `longest` has passed, or [`Waker::wake`].
     pub fn wait(&mut self, longest: Duration) {
         self.kernel.reader.wait(longest);

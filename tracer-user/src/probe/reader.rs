@@ -31,6 +31,12 @@ pub(super) struct Reader {
     ring: RingBuf<MapData>,
     /// Word 0 asks the kernel side for a wake-up; it clears it when it gives one.
     asleep: Words,
+    /// Word 0: how many records found no room.
+    lost: Words,
+    /// How many of these are known.
+    known_lost: u64,
+    /// See [`super::Probes::has_gap`].
+    gap: bool,
     waker: Waker,
     /// Naps since the last record.
     quiet: u32,
@@ -39,30 +45,48 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(ring: RingBuf<MapData>, asleep: Words) -> Result<Reader, Error> {
+    pub(super) fn new(ring: RingBuf<MapData>, asleep: Words, lost: Words) -> Result<Reader, Error> {
         Ok(Reader {
             ring,
             asleep,
+            lost,
+            known_lost: 0,
+            gap: false,
             waker: Waker::new()?,
             quiet: 0,
             more: false,
         })
     }
 
-    /// Hands out what is in the ring, or [`MOST_AT_ONCE`] of it; returns how many records.
+    /// Hands out what is in the ring, [`MOST_AT_ONCE`] of it, or what is before the news that records
+    /// were lost; returns how many records.
     pub(super) fn drain(&mut self, mut each: impl FnMut(&[u8])) -> usize {
         let mut count = 0;
-        while count < MOST_AT_ONCE
-            && let Some(record) = self.ring.next()
-        {
+        let lost = loop {
+            let lost = self.lost.word(0).load(Ordering::Relaxed);
+            if lost != self.known_lost || count == MOST_AT_ONCE {
+                self.more = true;
+                break lost;
+            }
+            let Some(record) = self.ring.next() else {
+                self.more = false;
+                break lost;
+            };
             each(&record);
             count += 1;
-        }
-        self.more = count == MOST_AT_ONCE;
+        };
+        // What was lost lies between the records that are in the ring now.
+        self.gap = lost != self.known_lost || self.gap && self.more;
+        self.known_lost = lost;
         if count > 0 {
             self.quiet = 0;
         }
         count
+    }
+
+    /// See [`super::Probes::has_gap`].
+    pub(super) fn has_gap(&self) -> bool {
+        self.gap
     }
 
     /// See [`super::Probes::wait`].

@@ -13,6 +13,7 @@ use super::tracker::Tracker;
 use super::{Kind, ParentSource};
 use crate::context::{SpanId, TraceId};
 use crate::event::{self, GoroutineDoes};
+use crate::protocol::Side;
 
 /// How long a call waits to know for which exchange its goroutine works, boot-time ns: until that one
 /// is answered. Longer than a handler takes that someone waits for.
@@ -30,9 +31,16 @@ impl Tracker {
         };
         let (on, habits) = (connection.on(), &mut process.habits);
         let (span, node) = (exchange.span_id, exchange.node);
+        let connect = exchange.stamps.connect;
+        match exchange.kind {
+            Kind::Server => habits.entered(on, span, node, at.moment(Side::Request).end),
+            Kind::Client => habits.calls(),
+        }
+        if self.in_gap {
+            return;
+        }
         match exchange.kind {
             Kind::Server => {
-                habits.entered(on, span, node, self.now);
                 exchange.executor = self.executors.began(habits, task, on, span, node);
                 if on.multiplexed {
                     self.goroutines.reads(task, on.connection);
@@ -61,7 +69,8 @@ impl Tracker {
                 }
             }
             Kind::Client => {
-                if let Some((cause, above, source)) = self.executors.cause(habits, task, on)
+                let opened = connect.map(|(start, _)| start);
+                if let Some((cause, above, source)) = self.executors.cause(habits, task, on, opened)
                     && self.traces.join(node, above)
                 {
                     exchange.parent = Some((cause, source));
@@ -85,7 +94,7 @@ impl Tracker {
         };
         let exchange = &mut self.exchanges[key];
         let (pid, span, node) = (exchange.pid, exchange.span_id, exchange.node);
-        if exchange.kind == Kind::Server {
+        if exchange.kind == Kind::Server && !self.in_gap {
             let (on, own) = (connection.on(), (span, node));
             let reader = self.goroutines.read(task, on, own, &mut self.traces);
             exchange.goroutine = reader.or(exchange.goroutine);
@@ -118,7 +127,7 @@ impl Tracker {
             return;
         };
         let exchange = &mut self.exchanges[key];
-        if exchange.kind != Kind::Server {
+        if exchange.kind != Kind::Server || self.in_gap {
             return;
         }
         let on = connection.on();
@@ -134,6 +143,23 @@ impl Tracker {
         }
     }
 
+    /// The connection is gone, though not all of it may have been seen: its threads turn to others.
+    pub(super) fn deserted(&mut self, slot: Slot) {
+        let Some(connection) = self.table.get(slot) else {
+            return;
+        };
+        let open: Vec<usize> = connection.open.keys(&self.exchanges).collect();
+        for key in open {
+            let exchange = &mut self.exchanges[key];
+            if let Some(executor) = exchange.executor.take() {
+                let process = self.processes.get_mut(&exchange.pid);
+                let habits = process.map(|process| &mut process.habits);
+                self.executors
+                    .ended(habits, executor, exchange.response.is_answered());
+            }
+        }
+    }
+
     /// Nobody serves it any more.
     pub(super) fn unserved(&mut self, exchange: &Exchange) {
         if exchange.kind != Kind::Server {
@@ -142,11 +168,14 @@ impl Tracker {
         let mut habits = None;
         if let Some(process) = self.processes.get_mut(&exchange.pid) {
             process.habits.left();
+            if exchange.response.is_wanted() && !exchange.response.is_answered() {
+                process.habits.unseen(self.now);
+            }
             habits = Some(&mut process.habits);
         }
         if let Some(executor) = exchange.executor {
-            let wanted = exchange.response.is_wanted();
-            self.executors.ended(habits, executor, wanted);
+            self.executors
+                .ended(habits, executor, exchange.response.is_answered());
         }
         if let Some(goroutine) = exchange.goroutine {
             self.goroutines.ended(goroutine);
@@ -158,6 +187,9 @@ impl Tracker {
 
     /// A goroutine came by a probe.
     pub(super) fn came_by(&mut self, record: &event::Goroutine) {
+        if self.in_gap {
+            return;
+        }
         let event::Goroutine {
             pid, goid, parent, ..
         } = *record;

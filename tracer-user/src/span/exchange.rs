@@ -126,6 +126,11 @@ impl Message {
         self.progress = Progress::Cut;
     }
 
+    /// All of it was seen.
+    pub fn is_answered(&self) -> bool {
+        self.progress == Progress::Ended
+    }
+
     /// Nothing more of it will come.
     pub fn is_over(&self) -> bool {
         matches!(

@@ -23,6 +23,7 @@ impl Tracker {
             return;
         };
         if ended.what == End::All {
+            self.deserted(slot);
             self.ending.push_back(*ended);
         } else {
             self.end(slot, ended, host);

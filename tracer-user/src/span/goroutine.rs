@@ -29,9 +29,6 @@ use crate::event::{ConnectionId, Task};
 /// As many exchanges as may be open; more only if their ends are not seen, and then all are forgotten.
 const MAX_KNOWN: usize = 65_536;
 
-/// From hand to hand at most: a worker that has its request written by another one.
-const MOST_HANDS: usize = 3;
-
 /// Calls of one handler that wait: some make hundreds, one that streams makes no end of them.
 const MOST_WAITING: usize = 1024;
 
@@ -49,18 +46,23 @@ impl Id {
     }
 }
 
-/// A goroutine and the one that started it.
+/// A goroutine that has a request written: the one that started it, and what it worked on then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Caller {
     goid: u64,
     parent: u64,
+    turn: Turn,
 }
+
+/// Tells what a goroutine works on from what it worked on before and after; 0 = nothing.
+type Turn = u64;
 
 /// What a goroutine works on.
 #[derive(Debug)]
 enum Work {
     /// An exchange, or several of one connection.
     Serves {
+        turn: Turn,
         on: ConnectionId,
         span: SpanId,
         node: NodeKey,
@@ -73,12 +75,22 @@ enum Work {
     },
     /// A request of which it is not known yet which one it is.
     Begun {
+        turn: Turn,
         fresh: Fresh,
         /// What waits to know.
         waiting: Vec<NodeKey>,
     },
     /// It reads for several at once, or others answer what it read.
     Reads,
+}
+
+impl Work {
+    fn turn(&self) -> Turn {
+        match self {
+            Work::Serves { turn, .. } | Work::Begun { turn, .. } => *turn,
+            Work::Reads => 0,
+        }
+    }
 }
 
 /// For which exchange a request is written.
@@ -107,6 +119,8 @@ pub enum Writes {
 #[derive(Debug, Default)]
 pub struct Goroutines {
     work: HashMap<Id, Work, foldhash::fast::RandomState>,
+    /// The last one.
+    turn: Turn,
     /// Given and not taken yet: by process and address.
     given: HashMap<(u32, u64), Caller, foldhash::fast::RandomState>,
     /// For whom a goroutine goes on, by HTTP/2 stream (0: none).
@@ -156,21 +170,28 @@ impl Goroutines {
                 return None;
             }
         }
-        self.serves(id, on.connection, span, node, Fresh(task.lineage))
+        let turn = self.next_turn();
+        self.serves(id, on.connection, (span, node), Fresh(task.lineage), turn)
+    }
+
+    fn next_turn(&mut self) -> Turn {
+        self.turn += 1;
+        self.turn
     }
 
     fn serves(
         &mut self,
         id: Id,
         on: ConnectionId,
-        span: SpanId,
-        node: NodeKey,
+        (span, node): (SpanId, NodeKey),
         fresh: Fresh,
+        turn: Turn,
     ) -> Option<Id> {
         self.make_room();
         self.work.insert(
             id,
             Work::Serves {
+                turn,
                 on,
                 span,
                 node,
@@ -187,10 +208,11 @@ impl Goroutines {
         &mut self,
         (pid, goid): (u32, u64),
         on: ConnectionId,
-        (span, node): (SpanId, NodeKey),
+        own: (SpanId, NodeKey),
         fresh: Fresh,
     ) -> Option<Id> {
-        self.serves(Id::new(pid, goid)?, on, span, node, fresh)
+        let turn = self.next_turn();
+        self.serves(Id::new(pid, goid)?, on, own, fresh, turn)
     }
 
     /// `task` read the begin of a request from a multiplexed connection.
@@ -206,10 +228,21 @@ impl Goroutines {
         self.readers.get(&Id::new(pid, goid)?).copied()
     }
 
-    /// A goroutine handed over what lies at an address.
+    /// A goroutine handed over what lies at an address: for itself, or for whom it goes on.
     pub fn gives(&mut self, pid: u32, token: u64, goid: u64, parent: u64) {
+        let Some(id) = Id::new(pid, goid) else { return };
+        let giver = self.goes_on.remove(&(id, 0));
+        let giver = giver.unwrap_or_else(|| self.caller(id, parent));
         bound(&mut self.given, &mut self.forgotten);
-        self.given.insert((pid, token), Caller { goid, parent });
+        self.given.insert((pid, token), giver);
+    }
+
+    fn caller(&self, id: Id, parent: u64) -> Caller {
+        Caller {
+            goid: id.goid,
+            parent,
+            turn: self.work.get(&id).map_or(0, Work::turn),
+        }
     }
 
     /// A goroutine goes on with it.
@@ -232,6 +265,7 @@ impl Goroutines {
         }
         self.make_room();
         let begun = Work::Begun {
+            turn: self.next_turn(),
             fresh,
             waiting: Vec::new(),
         };
@@ -281,17 +315,22 @@ impl Goroutines {
         if reader == Some(writer) {
             return reader;
         }
-        let Some(Work::Begun { fresh, waiting }) = self.work.get_mut(&writer) else {
+        let Some(Work::Begun {
+            turn,
+            fresh,
+            waiting,
+        }) = self.work.get_mut(&writer)
+        else {
             // Handed over in a way that is not known.
             self.only_reads(reader);
             return None;
         };
-        let (fresh, waiting) = (*fresh, std::mem::take(waiting));
+        let (turn, fresh, waiting) = (*turn, *fresh, std::mem::take(waiting));
         for call in waiting {
             traces.settle(call, node, span);
         }
         self.only_reads(reader);
-        self.serves(writer, on.connection, span, node, fresh)
+        self.serves(writer, on.connection, (span, node), fresh, turn)
     }
 
     fn only_reads(&mut self, reader: Option<Id>) {
@@ -316,28 +355,17 @@ impl Goroutines {
         let Some(writer) = Id::new(task.pid, task.goid) else {
             return Cause::Unknown;
         };
-        let mut caller = Caller {
-            goid: task.goid,
-            parent: task.lineage,
-        };
-        let mut handed = false;
-        let mut stream = stream;
-        for _ in 0..MOST_HANDS {
-            let id = Id {
-                goid: caller.goid,
-                ..writer
-            };
-            match self.goes_on.remove(&(id, stream)) {
-                Some(giver) => (caller, handed) = (giver, true),
-                None => break,
-            }
-            stream = 0;
-        }
+        let giver = self.goes_on.remove(&(writer, stream));
+        let handed = giver.is_some();
         if !handed && writes == Writes::ForOthers {
             return Cause::Unknown;
         }
+        let caller = giver.unwrap_or_else(|| self.caller(writer, task.lineage));
+        // It went on to something else before this was written.
+        let gone_on = |work: &Work| work.turn() != caller.turn;
         let of = |goid| Id { goid, ..writer };
         match self.work.get(&of(caller.goid)) {
+            Some(work) if gone_on(work) => return Cause::Unknown,
             Some(Work::Begun { .. }) => return Cause::Later(of(caller.goid)),
             Some(Work::Serves {
                 span, node, alone, ..
@@ -347,6 +375,7 @@ impl Goroutines {
                     false => Cause::Unknown,
                 };
             }
+            Some(Work::Reads) | None if caller.turn != 0 => return Cause::Unknown,
             Some(Work::Reads) | None => {}
         }
         if !handed && writes == Writes::ForCaller {
@@ -387,6 +416,15 @@ impl Goroutines {
             traces.await_parent(node, until);
             waiting.push(node);
         }
+    }
+
+    /// Records were lost: what else is seen may be of what is not known.
+    pub fn forget(&mut self, traces: &mut Traces) {
+        self.stop(traces);
+        self.given.clear();
+        self.goes_on.clear();
+        self.started.clear();
+        self.readers.clear();
     }
 
     /// Process `pid` is gone, or runs another program.
@@ -443,123 +481,4 @@ fn bound<K, V, S>(map: &mut HashMap<K, V, S>, forgotten: &mut u64) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::context::TraceId;
-
-    const SPAN: SpanId = SpanId([7; 8]);
-
-    fn task(goid: u64, lineage: u64) -> Task {
-        Task {
-            pid: 1,
-            tid: 1,
-            goid,
-            lineage,
-        }
-    }
-
-    fn on(connection: u64) -> On {
-        On {
-            connection: ConnectionId(connection),
-            multiplexed: false,
-            event_driven: true,
-            midway: false,
-        }
-    }
-
-    /// Goroutine 20 serves an exchange; the next goroutine gets the number 35.
-    fn serving() -> (Goroutines, Traces, NodeKey) {
-        let (mut goroutines, mut traces) = (Goroutines::default(), Traces::default());
-        let node = traces.begin(TraceId([1; 16]));
-        let reader = task(20, Fresh::new(35, 64).0);
-        goroutines.read(reader, on(1), (SPAN, node), &mut traces);
-        (goroutines, traces, node)
-    }
-
-    #[test]
-    fn a_goroutine_that_serves_and_its_new_children_work_for_the_exchange() {
-        let (mut goroutines, _, node) = serving();
-        let known = Cause::Exchange(SPAN, node);
-        let mut cause = |goid, parent| goroutines.cause(task(goid, parent), 0, Writes::Alone);
-        assert_eq!(cause(20, 1), known);
-        assert_eq!(cause(35, 20), known, "the next of its batch");
-        assert_eq!(cause(65, 20), known, "of a batch that was not taken");
-        assert_eq!(cause(34, 20), Cause::Unknown, "it was there before");
-        assert_eq!(cause(49, 20), Cause::Unknown, "it may have been");
-        assert_eq!(cause(35, 21), Cause::Unknown, "another's child");
-        assert_eq!(cause(0, 0), Cause::Unknown);
-    }
-
-    #[test]
-    fn a_child_that_was_seen_to_start_works_for_that_exchange_alone() {
-        let (mut goroutines, mut traces, node) = serving();
-        goroutines.starts(1, 34, 20);
-        let child = task(34, 20);
-        let cause = goroutines.cause(child, 0, Writes::Alone);
-        assert_eq!(cause, Cause::Exchange(SPAN, node));
-        goroutines.ended(Id::new(1, 20).unwrap());
-        let other = (SpanId([8; 8]), node);
-        goroutines.read(task(20, 0), on(1), other, &mut traces);
-        let cause = goroutines.cause(child, 0, Writes::Alone);
-        assert_eq!(cause, Cause::Unknown, "left over from the one before");
-    }
-
-    #[test]
-    fn what_is_handed_over_is_written_for_the_giver() {
-        let (mut goroutines, _, node) = serving();
-        goroutines.gives(1, 0xc000, 20, 1);
-        goroutines.takes(1, 0xc000, 50, 3);
-        let writer = task(50, 2);
-        let mut cause = |stream| goroutines.cause(writer, stream, Writes::ForOthers);
-        assert_eq!(cause(1), Cause::Unknown, "another stream");
-        assert_eq!(cause(3), Cause::Exchange(SPAN, node));
-        assert_eq!(cause(3), Cause::Unknown, "it was told once");
-        // Given before we looked: who gave it is not known, whoever gave something there before.
-        goroutines.takes(1, 0xc000, 50, 3);
-        let cause = goroutines.cause(writer, 3, Writes::ForOthers);
-        assert_eq!(cause, Cause::Unknown);
-    }
-
-    #[test]
-    fn who_reads_for_several_serves_none() {
-        let (mut goroutines, mut traces, node) = serving();
-        let other = (SpanId([8; 8]), node);
-        assert_eq!(
-            goroutines.read(task(20, 0), on(2), other, &mut traces),
-            None
-        );
-        let cause = goroutines.cause(task(20, 1), 0, Writes::Alone);
-        assert_eq!(cause, Cause::Unknown);
-    }
-
-    #[test]
-    fn behind_a_poller_the_answer_tells_which_exchange_it_was() {
-        let (mut goroutines, mut traces, node) = serving();
-        let poller = Id::new(1, 20);
-        goroutines.begins(1, 60, Fresh::default(), &mut traces);
-        let Cause::Later(id) = goroutines.cause(task(60, 1), 0, Writes::ForCaller) else {
-            panic!("it waits");
-        };
-        let call = traces.begin(TraceId([2; 16]));
-        goroutines.wait(id, call, 1_000, &mut traces);
-        assert!(traces.resolve(call, 10).is_none());
-        let own = (SPAN, node);
-        let writer = goroutines.answered(task(60, 1), poller, on(1), own, &mut traces);
-        assert_eq!(writer, Id::new(1, 60));
-        assert_eq!(traces.settled(call), Some(SPAN));
-        assert_eq!(traces.resolve(call, 11).unwrap().id, TraceId([1; 16]));
-        goroutines.ended(writer.unwrap());
-        // It begins another one, which is never answered.
-        goroutines.begins(1, 60, Fresh::default(), &mut traces);
-        let lost = traces.begin(TraceId([3; 16]));
-        goroutines.wait(id, lost, 1_000, &mut traces);
-        goroutines.begins(1, 60, Fresh::default(), &mut traces);
-        assert_eq!(traces.settled(lost), None);
-        assert_eq!(traces.resolve(lost, 12).unwrap().id, TraceId([3; 16]));
-        assert!(goroutines.is_idle());
-        for node in [call, lost, node] {
-            traces.release(node);
-        }
-        assert_eq!(traces.len(), 0);
-    }
-}
+mod tests;

@@ -126,7 +126,7 @@ impl Open {
     }
 
     /// All, oldest first.
-    fn keys<'a>(&self, exchanges: &'a Slab<Exchange>) -> impl Iterator<Item = usize> + use<'a> {
+    pub fn keys<'a>(&self, exchanges: &'a Slab<Exchange>) -> impl Iterator<Item = usize> + use<'a> {
         std::iter::successors(self.first.key(), |&key| {
             exchanges.get(key)?.links.newer.key()
         })

@@ -10,7 +10,7 @@
 //! * a thread that reads a request while it serves one of another connection (an event loop);
 //! * an exchange answered by another thread than the one that read it (handed over, migrated);
 //! * a request written by a thread that serves at other times, and does not now (it also does work of
-//!   its own: a timer, a queue); unless what it read last wants no answer, and so shows no end.
+//!   its own: a timer, a queue); unless what it read last got no answer, and so shows no end.
 //!
 //! While other threads serve at the same time, a process must first have shown [`PROOF`] exchanges
 //! that went well.
@@ -20,9 +20,16 @@
 //! holds, that no other exchange is in flight in the process.
 //!
 //! An event loop (nginx, Node, asyncio, tokio) shows nothing but that rule, and it is said so: the
-//! parent is the *sole candidate*. A loop that was ever seen to make a request while it served none has
-//! work of its own, which may fall into an exchange as well: it gets no parents any more. Bias: no
-//! parent rather than a wrong one.
+//! parent is the *sole candidate*. It is none
+//!
+//! * for a loop that was ever seen to make a request while it served none: it has work of its own, which
+//!   may fall into an exchange as well;
+//! * as long as something may be under way in the process that was not seen, or goes on although its
+//!   exchange is over: a handler whose client went away;
+//! * for a request over a connection that was being opened before the exchange began.
+//!
+//! Bias: no parent rather than a wrong one. What remains is a loop's own work, or what a handler does
+//! after its answer, that falls into a lone exchange when it happens for the first time.
 
 use hashbrown::HashMap;
 
@@ -38,9 +45,9 @@ const PROOF: u32 = 32;
 /// Executors remembered that have served: those of some large servers. Beyond, the idle are forgotten.
 const MAX_EXECUTORS: usize = 16_384;
 
-/// After a connection was met midway, its process may have been asked things that were not seen; so
-/// long, boot-time ns, they may be under way. Proxies give up a request after a minute (nginx, HAProxy,
-/// Envoy: 15 to 60 s).
+/// After a process may have been asked things that were not seen, so long, boot-time ns, they may be
+/// under way: a connection was met midway, records were lost, a client went away. Proxies give up a
+/// request after a minute (nginx, HAProxy, Envoy: 15 to 60 s).
 const UNSEEN: u64 = 60_000_000_000;
 
 /// A thread that runs handlers.
@@ -64,11 +71,19 @@ pub struct Habits {
     /// All exchanges in flight.
     open: u32,
     /// The only one in flight since it began, on a connection that an event loop waits for.
-    sole: Option<(SpanId, NodeKey)>,
+    sole: Option<Sole>,
     /// It makes requests of its own accord, or was not followed.
     unasked: bool,
     /// There may be exchanges that were not seen, boot-time ns.
     unseen_until: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sole {
+    span: SpanId,
+    node: NodeKey,
+    /// When it began, boot-time ns.
+    since: u64,
 }
 
 impl Habits {
@@ -104,8 +119,28 @@ impl Habits {
             self.unseen_until = now + UNSEEN;
         }
         let alone = self.open == 0 && on.event_driven && now >= self.unseen_until;
-        self.sole = alone.then_some((span, node));
+        self.sole = alone.then_some(Sole {
+            span,
+            node,
+            since: now,
+        });
         self.open += 1;
+    }
+
+    /// It makes a request.
+    pub fn calls(&mut self) {
+        self.unasked |= self.open == 0;
+    }
+
+    /// At `now` (boot-time ns) it may do something for an exchange that is not known, or not any more.
+    pub fn unseen(&mut self, now: u64) {
+        self.sole = None;
+        self.unseen_until = now + UNSEEN;
+    }
+
+    /// None of its threads is known to serve anything.
+    pub fn forget_executors(&mut self) {
+        self.in_flight = 0;
     }
 
     /// An exchange is over.
@@ -116,17 +151,20 @@ impl Habits {
 
     /// A span got another id.
     pub fn renamed(&mut self, from: SpanId, to: SpanId) {
-        if let Some((sole, _)) = &mut self.sole
-            && *sole == from
+        if let Some(sole) = &mut self.sole
+            && sole.span == from
         {
-            *sole = to;
+            sole.span = to;
         }
     }
 
-    /// The process makes a request of which nothing else tells the cause.
-    fn sole_candidate(&mut self) -> Option<(SpanId, NodeKey)> {
-        self.unasked |= self.open == 0;
-        self.sole.filter(|_| !self.go && !self.unasked)
+    /// The process makes a request of which nothing else tells the cause, over a connection that it
+    /// began to open at that time (boot-time ns), if it did for this request.
+    fn sole_candidate(&self, opened: Option<u64>) -> Option<(SpanId, NodeKey)> {
+        let sole = self.sole.filter(|_| !self.go && !self.unasked)?;
+        opened
+            .is_none_or(|opened| opened >= sole.since)
+            .then_some((sole.span, sole.node))
     }
 
     fn executor(&self, task: Task) -> Option<Executor> {
@@ -162,7 +200,7 @@ struct Serving {
     count: u32,
     /// No other was in its hands since this one was read.
     alone: bool,
-    /// The last one wanted no answer: whether it still serves it does not show.
+    /// The last one was not answered: whether it still serves it does not show.
     unanswered: bool,
 }
 
@@ -234,14 +272,14 @@ impl Executors {
         }
     }
 
-    /// The exchange is over, answered or not. `wanted`: an answer was asked for.
-    pub fn ended(&mut self, habits: Option<&mut Habits>, reader: Executor, wanted: bool) {
+    /// The exchange is over, answered or not.
+    pub fn ended(&mut self, habits: Option<&mut Habits>, reader: Executor, answered: bool) {
         if let Some(habits) = habits {
             habits.in_flight = habits.in_flight.saturating_sub(1);
         }
         if let Some(serving) = self.serving.get_mut(&reader) {
             serving.count = serving.count.saturating_sub(1);
-            serving.unanswered = !wanted;
+            serving.unanswered = !answered;
         }
     }
 
@@ -252,15 +290,16 @@ impl Executors {
     }
 
     /// A client's exchange: `task` wrote the request's first byte. The exchange for which it did, as
-    /// far as that is known, and how.
+    /// far as that is known, and how. `opened`: when it began to open the connection, if it was for this.
     pub fn cause(
         &self,
         habits: &mut Habits,
         task: Task,
         on: On,
+        opened: Option<u64>,
     ) -> Option<(SpanId, NodeKey, ParentSource)> {
         let by_thread = self.by_thread(habits, task, on);
-        let sole = habits.sole_candidate();
+        let sole = habits.sole_candidate(opened);
         let known = |source| move |(span, node)| (span, node, source);
         by_thread
             .map(known(ParentSource::Execution))
@@ -281,274 +320,4 @@ impl Executors {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::context::TraceId;
-    use crate::span::trace::Traces;
-
-    struct Bed {
-        executors: Executors,
-        traces: Traces,
-        spans: u8,
-    }
-
-    impl Bed {
-        fn new() -> Bed {
-            Bed {
-                executors: Executors::default(),
-                traces: Traces::default(),
-                spans: 0,
-            }
-        }
-
-        fn read(
-            &mut self,
-            habits: &mut Habits,
-            tid: u32,
-            connection: u64,
-        ) -> (Option<Executor>, SpanId) {
-            self.spans += 1;
-            let span = SpanId([self.spans; 8]);
-            let node = self.traces.begin(TraceId([1; 16]));
-            let executor = self
-                .executors
-                .began(habits, task(tid), single(connection), span, node);
-            (executor, span)
-        }
-
-        fn cause(&self, habits: &mut Habits, tid: u32) -> Option<SpanId> {
-            self.executors
-                .cause(habits, task(tid), single(20))
-                .map(|(span, _, _)| span)
-        }
-    }
-
-    fn single(connection: u64) -> On {
-        On {
-            connection: ConnectionId(connection),
-            multiplexed: false,
-            event_driven: false,
-            midway: false,
-        }
-    }
-
-    fn looped(connection: u64) -> On {
-        On {
-            event_driven: true,
-            ..single(connection)
-        }
-    }
-
-    fn multiplexed(connection: u64) -> On {
-        On {
-            multiplexed: true,
-            ..single(connection)
-        }
-    }
-
-    fn task(tid: u32) -> Task {
-        Task {
-            pid: 100,
-            tid,
-            goid: 0,
-            lineage: 0,
-        }
-    }
-
-    #[test]
-    fn a_thread_that_serves_one_exchange_tells_it() {
-        let (mut bed, mut habits) = (Bed::new(), Habits::new(false));
-        let (executor, span) = bed.read(&mut habits, 1, 10);
-        assert_eq!(bed.cause(&mut habits, 1), Some(span));
-        assert_eq!(
-            bed.cause(&mut habits, 2),
-            None,
-            "another thread serves nothing"
-        );
-        bed.executors
-            .answered(&mut habits, executor.unwrap(), single(10), task(1));
-        bed.executors
-            .ended(Some(&mut habits), executor.unwrap(), true);
-        let (_, next) = bed.read(&mut habits, 1, 10);
-        assert_eq!(bed.cause(&mut habits, 1), Some(next));
-    }
-
-    #[test]
-    fn a_thread_that_also_works_unasked_tells_nothing() {
-        let (mut bed, mut habits) = (Bed::new(), Habits::new(false));
-        let (executor, _) = bed.read(&mut habits, 1, 10);
-        bed.executors
-            .ended(Some(&mut habits), executor.unwrap(), true);
-        assert_eq!(bed.cause(&mut habits, 1), None, "a timer's, say");
-        bed.read(&mut habits, 1, 10);
-        assert_eq!(bed.cause(&mut habits, 1), None, "this may be one's, too");
-    }
-
-    #[test]
-    fn an_event_loop_tells_nothing_ever_again() {
-        let (mut bed, mut habits) = (Bed::new(), Habits::new(false));
-        let (first, _) = bed.read(&mut habits, 1, 10);
-        let (second, _) = bed.read(&mut habits, 1, 11);
-        assert_eq!((bed.cause(&mut habits, 1), second), (None, None));
-        bed.executors.ended(Some(&mut habits), first.unwrap(), true);
-        bed.read(&mut habits, 1, 12);
-        assert_eq!(bed.cause(&mut habits, 1), None);
-    }
-
-    #[test]
-    fn an_exchange_handed_over_ends_the_evidence() {
-        let (mut bed, mut habits) = (Bed::new(), Habits::new(false));
-        let (executor, _) = bed.read(&mut habits, 1, 10);
-        bed.executors
-            .answered(&mut habits, executor.unwrap(), single(10), task(2));
-        bed.executors
-            .ended(Some(&mut habits), executor.unwrap(), true);
-        bed.read(&mut habits, 1, 10);
-        assert_eq!(bed.cause(&mut habits, 1), None);
-    }
-
-    #[test]
-    fn pipelined_exchanges_are_not_told_apart_but_later_ones_are() {
-        let (mut bed, mut habits) = (Bed::new(), Habits::new(false));
-        let (first, _) = bed.read(&mut habits, 1, 10);
-        let (second, _) = bed.read(&mut habits, 1, 10);
-        assert_eq!(bed.cause(&mut habits, 1), None);
-        bed.executors.ended(Some(&mut habits), first.unwrap(), true);
-        assert_eq!(bed.cause(&mut habits, 1), None, "the other ran beside it");
-        bed.executors
-            .ended(Some(&mut habits), second.unwrap(), true);
-        let (_, span) = bed.read(&mut habits, 1, 10);
-        assert_eq!(bed.cause(&mut habits, 1), Some(span));
-    }
-
-    #[test]
-    fn beside_other_threads_a_process_must_have_proven_itself() {
-        let (mut bed, mut habits) = (Bed::new(), Habits::new(false));
-        let (beside, _) = bed.read(&mut habits, 1, 10);
-        for _ in 0..PROOF {
-            let (executor, _) = bed.read(&mut habits, 2, 11);
-            assert_eq!(bed.cause(&mut habits, 2), None);
-            bed.executors
-                .answered(&mut habits, executor.unwrap(), single(11), task(2));
-            bed.executors
-                .ended(Some(&mut habits), executor.unwrap(), true);
-        }
-        let (_, span) = bed.read(&mut habits, 2, 11);
-        assert_eq!(bed.cause(&mut habits, 2), Some(span));
-        bed.executors
-            .ended(Some(&mut habits), beside.unwrap(), true);
-    }
-
-    #[test]
-    fn a_go_programs_thread_tells_nothing() {
-        let (mut bed, mut habits) = (Bed::new(), Habits::new(true));
-        assert_eq!(bed.read(&mut habits, 1, 10).0, None);
-        assert_eq!(bed.cause(&mut habits, 1), None);
-    }
-
-    #[test]
-    fn an_event_loops_only_exchange_is_the_sole_candidate() {
-        let (bed, mut habits) = (Bed::new(), Habits::new(false));
-        let mut traces = Traces::default();
-        let mut enter = |habits: &mut Habits, n: u8, now: u64| {
-            let node = traces.begin(TraceId([n; 16]));
-            habits.entered(looped(10), SpanId([n; 8]), node, now);
-        };
-        let cause = |habits: &mut Habits| {
-            let cause = bed.executors.cause(habits, task(1), looped(20));
-            cause.map(|(span, _, source)| (span, source))
-        };
-        let sole = |n: u8| Some((SpanId([n; 8]), ParentSource::SoleCandidate));
-        enter(&mut habits, 1, 100);
-        assert_eq!(cause(&mut habits), sole(1));
-        enter(&mut habits, 2, 100);
-        assert_eq!(cause(&mut habits), None, "one of two");
-        habits.left();
-        assert_eq!(
-            cause(&mut habits),
-            None,
-            "it may be left over from the other"
-        );
-        habits.left();
-        enter(&mut habits, 3, 200);
-        assert_eq!(cause(&mut habits), sole(3));
-        habits.left();
-        let mut timer = habits;
-        assert_eq!(cause(&mut timer), None);
-        enter(&mut timer, 4, 300);
-        assert_eq!(cause(&mut timer), None, "it has work of its own");
-        let midway = On {
-            midway: true,
-            ..looped(11)
-        };
-        let node = bed_node();
-        habits.entered(midway, SpanId([5; 8]), node, 300);
-        assert_eq!(cause(&mut habits), None, "others may be under way unseen");
-        habits.left();
-        enter(&mut habits, 6, 300 + UNSEEN);
-        assert_eq!(cause(&mut habits), sole(6));
-    }
-
-    fn bed_node() -> NodeKey {
-        Traces::default().begin(TraceId([9; 16]))
-    }
-
-    /// Of two threads that each serve an exchange, what the second one's call is said to be for.
-    fn beside_another(served: On, called: On) -> Option<SpanId> {
-        let (mut bed, mut habits) = (Bed::new(), Habits::new(false));
-        bed.read(&mut habits, 1, 10);
-        habits.proven = PROOF;
-        let node = bed.traces.begin(TraceId([1; 16]));
-        let span = SpanId([9; 8]);
-        bed.executors
-            .began(&mut habits, task(2), served, span, node);
-        let cause = bed.executors.cause(&mut habits, task(2), called);
-        cause.map(|(span, _, _)| span)
-    }
-
-    #[test]
-    fn on_a_multiplexed_connection_a_thread_tells_nothing_beside_others() {
-        assert!(beside_another(single(11), single(20)).is_some());
-        assert_eq!(beside_another(multiplexed(11), single(20)), None);
-        assert_eq!(beside_another(single(11), multiplexed(20)), None);
-    }
-
-    #[test]
-    fn on_a_multiplexed_connection_the_only_exchange_in_flight_is_told() {
-        let (mut bed, mut habits) = (Bed::new(), Habits::new(false));
-        let mut serve = |bed: &mut Bed, n: u8| {
-            let node = bed.traces.begin(TraceId([1; 16]));
-            let span = SpanId([n; 8]);
-            let on = multiplexed(10);
-            let executor = bed.executors.began(&mut habits, task(1), on, span, node);
-            let cause = bed.executors.cause(&mut habits, task(1), multiplexed(20));
-            (executor.unwrap(), cause.map(|(span, _, _)| span))
-        };
-        let (first, cause) = serve(&mut bed, 1);
-        assert_eq!(cause, Some(SpanId([1; 8])));
-        let (second, cause) = serve(&mut bed, 2);
-        assert_eq!(cause, None, "read beside the first");
-        for executor in [first, second] {
-            bed.executors
-                .answered(&mut habits, executor, multiplexed(10), task(1));
-            bed.executors.ended(Some(&mut habits), executor, true);
-        }
-        assert_eq!(habits.proven, 0, "whoever writes for all proves nothing");
-    }
-
-    #[test]
-    fn who_goes_on_with_a_call_that_wants_no_answer_shows_no_sign() {
-        let (mut bed, mut habits) = (Bed::new(), Habits::new(false));
-        let (executor, _) = bed.read(&mut habits, 1, 10);
-        bed.executors
-            .ended(Some(&mut habits), executor.unwrap(), false);
-        assert_eq!(bed.cause(&mut habits, 1), None, "is it over?");
-        let (executor, span) = bed.read(&mut habits, 1, 10);
-        assert_eq!(bed.cause(&mut habits, 1), Some(span));
-        bed.executors
-            .ended(Some(&mut habits), executor.unwrap(), true);
-        assert_eq!(bed.cause(&mut habits, 1), None, "a timer's, say");
-        bed.read(&mut habits, 1, 10);
-        assert_eq!(bed.cause(&mut habits, 1), None);
-    }
-}
+mod tests;

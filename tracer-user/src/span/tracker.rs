@@ -138,6 +138,8 @@ pub struct Tracker {
     pub(super) now: u64,
     ids: Ids,
     to_unix: i64,
+    /// See [`Tracker::gap`].
+    pub(super) in_gap: bool,
     /// A traced process has opened a connection: the other end of one may be traced as well.
     pub(super) clients_seen: bool,
     /// Kept for their memory.
@@ -179,6 +181,27 @@ impl Tracker {
             Event::Process(process) => self.process(process),
             Event::Goroutine(goroutine) => self.came_by(goroutine),
             Event::Listening { .. } => {}
+        }
+    }
+
+    /// Whether events are missing between those that come next, no matter whose. Where they are, nothing
+    /// that anybody does tells who caused what: the end of one thing and the begin of another may be
+    /// among them.
+    pub fn gap(&mut self, in_gap: bool) {
+        if in_gap == self.in_gap {
+            return;
+        }
+        self.in_gap = in_gap;
+        if in_gap {
+            self.goroutines.forget(&mut self.traces);
+            self.executors = Executors::default();
+            for (_, exchange) in &mut self.exchanges {
+                (exchange.executor, exchange.goroutine) = (None, None);
+            }
+        }
+        for process in self.processes.values_mut() {
+            process.habits.forget_executors();
+            process.habits.unseen(self.now);
         }
     }
 

@@ -416,6 +416,75 @@ fn an_event_loop_with_requests_in_flight_claims_no_parent() {
     assert_eq!(of_kind(&spans, Kind::Client).parent, None);
 }
 
+/// The spans of one kind, in the order in which they began.
+fn in_order(spans: &[Span], kind: Kind) -> Vec<&Span> {
+    let mut of_kind: Vec<&Span> = spans.iter().filter(|span| span.kind == kind).collect();
+    of_kind.sort_by_key(|span| span.start_ns);
+    of_kind
+}
+
+#[test]
+fn beside_what_is_missing_nobodys_doings_tell() {
+    let mut bed = Bed::new();
+    bed.accepted(5);
+    bed.connected(1);
+    let ask = |bed: &mut Bed, at: u64| bed.received(FRONT, (at, at + 10), &get("/front"));
+    let answer = |bed: &mut Bed, at: u64| bed.sent(FRONT, (at, at + 10), OK);
+    let call = |bed: &mut Bed, at: u64| {
+        bed.sent(calls(1), (at, at + 10), &get("/back"));
+        bed.received(calls(1), (at + 20, at + 30), OK);
+    };
+    ask(&mut bed, 10);
+    bed.tracker.gap(true);
+    // Its answer and the next request may be what is missing.
+    call(&mut bed, 100);
+    answer(&mut bed, 200);
+    ask(&mut bed, 300);
+    call(&mut bed, 400);
+    bed.tracker.gap(false);
+    // For what was read among the gaps.
+    call(&mut bed, 500);
+    answer(&mut bed, 600);
+    ask(&mut bed, 700);
+    call(&mut bed, 800);
+    answer(&mut bed, 900);
+    bed.tick(1_000_000_000);
+    let spans = bed.spans();
+    let last = in_order(&spans, Kind::Server)[2].span_id;
+    let parents: Vec<_> = in_order(&spans, Kind::Client)
+        .iter()
+        .map(|span| span.parent)
+        .collect();
+    let known = Some((last, ParentSource::Execution));
+    assert_eq!(parents, [None, None, None, known]);
+    bed.stop();
+    bed.assert_empty();
+}
+
+#[test]
+fn a_thread_whose_client_went_away_serves_the_next_one() {
+    let mut bed = Bed::new();
+    bed.accepted(5);
+    bed.accepted(6);
+    bed.connected(1);
+    bed.received(FRONT, (10, 20), &get("/one"));
+    bed.closed(5, 30);
+    // Its handler goes on for a while.
+    bed.sent(calls(1), (40, 50), &get("/back"));
+    bed.received(calls(1), (60, 70), OK);
+    bed.received(by(6, 3, 3), (80, 90), &get("/two"));
+    bed.sent(calls(1), (100, 110), &get("/back"));
+    bed.received(calls(1), (120, 130), OK);
+    bed.sent(by(6, 3, 3), (140, 150), OK);
+    bed.tick(1_000_000_000);
+    let spans = bed.spans();
+    let two = spans.iter().find(|span| path(span) == "/two").unwrap();
+    let calls = in_order(&spans, Kind::Client);
+    assert_eq!(calls[0].parent, None);
+    let known = Some((two.span_id, ParentSource::Execution));
+    assert_eq!(calls[1].parent, known);
+}
+
 #[test]
 fn another_thread_than_the_reader_claims_no_parent() {
     let mut bed = Bed::new();
