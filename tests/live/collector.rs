@@ -26,20 +26,9 @@ fn every_protocol(family: Family) {
     ] {
         let sink = Sink::start();
         let collector = Collector::start(&sink);
-        let address = match protocol {
-            "grpc" => collector.grpc,
-            _ => collector.http,
-        };
-        let arguments = [
-            "-p",
-            &server.pid().to_string(),
-            "--otlp-endpoint",
-            &format!("http://{address}"),
-            "--otlp-protocol",
-            protocol,
-            "--probes",
-            family.name(),
-        ];
+        let pid = server.pid().to_string();
+        let of_us = ["-p", &pid, "--probes", family.name()].map(String::from);
+        let arguments = of_us.into_iter().chain(collector.options(protocol));
         let agent = Agent::spawn_with(arguments, |command| {
             command.env("OTEL_EXPORTER_OTLP_COMPRESSION", compression);
         });

@@ -198,20 +198,9 @@ fn otlp(family: Family) {
     for protocol in ["grpc", "http/protobuf", "http/json"] {
         let sink = Sink::start();
         let collector = Collector::start(&sink);
-        let address = match protocol {
-            "grpc" => collector.grpc,
-            _ => collector.http,
-        };
-        let arguments = [
-            "-p",
-            &server.pid().to_string(),
-            "--otlp-endpoint",
-            &format!("http://{address}"),
-            "--otlp-protocol",
-            protocol,
-            "--probes",
-            family.name(),
-        ];
+        let pid = server.pid().to_string();
+        let of_us = ["-p", &pid, "--probes", family.name()].map(String::from);
+        let arguments = of_us.into_iter().chain(collector.options(protocol));
         let agent = Agent::spawn_with(arguments, |command| {
             command.env("OTEL_METRICS_EXPORTER", "otlp");
             command.env("OTEL_METRIC_EXPORT_INTERVAL", "200");

@@ -45,6 +45,16 @@ impl Collector {
         Collector::start_with(&[("otlp_http", &sink.endpoint())])
     }
 
+    /// Options of an agent that sends to it by that protocol.
+    pub fn options(&self, protocol: &str) -> [String; 4] {
+        let address = match protocol {
+            "grpc" => self.grpc,
+            _ => self.http,
+        };
+        let endpoint = format!("http://{address}");
+        ["--otlp-endpoint", &endpoint, "--otlp-protocol", protocol].map(String::from)
+    }
+
     /// Hands on spans to these exporters, metrics to the first: the name and the endpoint of each.
     #[track_caller]
     pub fn start_with(exporters: &[(&str, &str)]) -> Collector {
