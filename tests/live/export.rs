@@ -86,8 +86,10 @@ fn gzip_and_headers(family: Family) {
     }
 }
 
+/// How long a batch is tried.
+const TRIED: Duration = Duration::from_secs(6);
 /// How long the endpoint is away: past every retry of a batch that failed at its begin.
-const AWAY: Duration = Duration::from_secs(30);
+const AWAY: Duration = TRIED.saturating_add(Duration::from_secs(1));
 
 /// The endpoint stops under load and comes back: the agents go on by themselves, the equations hold,
 /// and what was said to be exported is what arrived. For two protocols at once, each with its agent.
@@ -111,6 +113,8 @@ fn away_and_back(family: Family) {
             );
         let agent = Agent::spawn_with(arguments, |command| {
             command.env("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE.to_string());
+            command.env("OTEL_BSP_EXPORT_TIMEOUT", TRIED.as_millis().to_string());
+            command.env("OTEL_BSP_SCHEDULE_DELAY", "500");
         });
         agent.wait_ready();
         Traced { agent, sink }
