@@ -5,7 +5,8 @@
 //! and shown as such; with `CI` set nothing may be skipped.
 
 use std::io::{BufRead, BufReader, IsTerminal, Write};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -38,9 +39,7 @@ pub fn all(filter: Option<&str>) -> Result<()> {
         );
     }
     step("unit tests", &mut failed, || {
-        let mut command = run::cargo();
-        command.args(["test", "--workspace", "--exclude", "tests"]);
-        count(command, filter, &mut counts)
+        count(&["--lib", "--bins"], None, filter, &mut counts)
     });
     if filter.is_none() {
         step("fuzzing, for a while", &mut failed, || {
@@ -51,11 +50,8 @@ pub fn all(filter: Option<&str>) -> Result<()> {
     }
     step("live tests", &mut failed, || {
         let agent = run::agent()?;
-        let mut command = run::cargo();
-        command
-            .args(["test", "--package", "tests"])
-            .env("TRACER_BIN", agent);
-        count(command, filter, &mut counts)
+        let targets = ["--test", "live", "--test", "probe"];
+        count(&targets, Some(agent), filter, &mut counts)
     });
 
     println!(
@@ -90,8 +86,17 @@ fn step(what: &str, failed: &mut Vec<String>, part: impl FnOnce() -> Result<()>)
     }
 }
 
-/// Runs a test command, shows what it prints, and adds up its results.
-fn count(mut command: Command, filter: Option<&str>, counts: &mut Counts) -> Result<()> {
+/// Runs the tests of those targets, shows what they print, and adds up their results. Always of the whole
+/// workspace: of less, cargo would build what they share once more with other features.
+fn count(
+    targets: &[&str],
+    agent: Option<PathBuf>,
+    filter: Option<&str>,
+    counts: &mut Counts,
+) -> Result<()> {
+    let mut command = run::cargo();
+    command.args(["test", "--workspace"]).args(targets);
+    command.envs(agent.map(|agent| ("TRACER_BIN", agent)));
     if std::io::stdout().is_terminal() {
         command.env("CARGO_TERM_COLOR", "always");
     }
