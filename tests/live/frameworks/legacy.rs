@@ -89,7 +89,7 @@ fn legacy(family: Family) {
 }
 
 /// The request's, in its path.
-fn number(path: &str) -> usize {
+pub fn number(path: &str) -> usize {
     let number = path.split('/').nth(2).expect("a path of ours");
     number.parse().expect("a number")
 }

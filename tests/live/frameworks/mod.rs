@@ -7,6 +7,7 @@ use crate::Test;
 mod gateways;
 mod hertz;
 mod kitex;
+mod kratos_v1;
 mod legacy;
 mod sdk;
 
@@ -16,6 +17,7 @@ pub fn tests() -> Vec<(&'static str, Test)> {
         gateways::tests(),
         hertz::tests(),
         kitex::tests(),
+        kratos_v1::tests(),
         legacy::tests(),
         sdk::tests(),
     ]

@@ -52,3 +52,13 @@ pub fn serve_legacy() -> (Server, Server) {
     let front = Server::announced(Command::new(&program).args(["rest", "-behind", &address]));
     (front, behind)
 }
+
+/// Starts Kratos as it was before OpenTelemetry: blademaster, and another one behind it.
+#[track_caller]
+pub fn serve_kratos_v1() -> (Server, Server) {
+    let program = servers::go("kratos-v1");
+    let behind = Server::announced(&mut Command::new(&program));
+    let address = behind.address.to_string();
+    let front = Server::announced(Command::new(&program).arg(address));
+    (front, behind)
+}
