@@ -17,6 +17,8 @@ use std::fs::{self, File};
 use std::num::NonZeroU32;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::thread;
 
 use aya::maps::{HashMap, MapData};
 use aya::programs::UProbe;
@@ -48,6 +50,8 @@ pub(super) struct Go {
     programs: StdMap<FileId, Option<Arc<Program>>>,
     /// What is attached, by process.
     attached: StdMap<u32, Vec<UProbeLink>>,
+    /// Takes off what is sent to it; begun with the first.
+    detacher: Option<Sender<Vec<UProbeLink>>>,
     /// It was said that probes are not allowed.
     warned: bool,
 }
@@ -60,6 +64,7 @@ impl Go {
             known,
             programs: StdMap::new(),
             attached: StdMap::new(),
+            detacher: None,
             warned: false,
         }
     }
@@ -112,7 +117,12 @@ impl Go {
 
     /// Process `pid` is not traced any more, or gone.
     pub(super) fn leave(&mut self, pid: u32) {
-        self.attached.remove(&pid);
+        if let Some(links) = self.attached.remove(&pid)
+            && !links.is_empty()
+        {
+            // If there is no thread they are taken off here.
+            _ = self.detacher.get_or_insert_with(detacher).send(links);
+        }
         if self.known.has_bit(pid) {
             self.known.clear_bit(pid);
             let _ = self.layouts.remove(&pid);
@@ -141,6 +151,17 @@ impl Go {
         self.programs.insert(id, program.clone());
         program
     }
+}
+
+/// A thread that takes probes off: the kernel has whoever does it wait for tens of milliseconds each, and
+/// the caller has a ring to read.
+fn detacher() -> Sender<Vec<UProbeLink>> {
+    let (sender, links) = mpsc::channel();
+    let name = "tracer-detach".to_owned();
+    _ = thread::Builder::new()
+        .name(name)
+        .spawn(move || links.into_iter().for_each(drop));
+    sender
 }
 
 fn attach(
