@@ -24,6 +24,7 @@ mod metrics;
 mod names;
 mod parents;
 mod privileges;
+mod replay;
 mod resource;
 mod rpc;
 mod shapes;
@@ -50,6 +51,7 @@ fn main() {
         names::tests(),
         resource::tests(),
         commandline::tests(),
+        replay::tests(),
     ]
     .concat();
     // Of how they are come by, protocol by protocol.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::export::metrics::DEFAULT_PAGE;
 use clap::error::{ContextKind, ContextValue};
-use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::export::Rule;
 
@@ -30,6 +30,7 @@ const RUN: &str = "The run";
     override_usage = "tracer -p PID[,PID...] [OPTIONS]                      running processes\n       \
                       tracer [--exe GLOB] [--port PORT] [--all] [OPTIONS]   what matches, now and later\n       \
                       tracer [OPTIONS] -- CMD [ARG...]                      a command, from its first byte\n       \
+                      tracer replay FILE [OPTIONS]                          a recording or capture\n       \
                       tracer doctor [--json]                                what this host offers",
     after_help = "\
 Standard output carries spans and nothing else. Ctrl-C or SIGTERM ends a run:
@@ -78,6 +79,39 @@ pub struct Cli {
     #[arg(conflicts_with_all = ["pids", "exes", "ports", "all"])]
     pub command: Vec<OsString>,
 
+    /// What becomes of spans.
+    #[command(flatten)]
+    pub shared: Shared,
+
+    /// Which kernel hooks to use [env: TRACER_PROBES; default: auto, the first that works]
+    #[arg(long, value_name = "FAMILY", help_heading = RUN)]
+    pub probes: Option<Probes>,
+
+    /// End after this time: 500ms, 10s, 5m [default: with Ctrl-C]
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = RUN)]
+    pub duration: Option<Duration>,
+
+    /// Write what the probes see there, for `tracer replay`; credentials in heads and queries are
+    /// overwritten, bodies are in it as far as they were captured
+    #[arg(long, value_name = "FILE", help_heading = RUN)]
+    pub record: Option<PathBuf>,
+
+    /// Keep credentials in the recording
+    #[arg(long, requires = "record", help_heading = RUN)]
+    pub record_secrets: bool,
+
+    /// Something else than tracing.
+    #[command(subcommand)]
+    pub task: Option<Task>,
+
+    /// Print this
+    #[arg(short, long, action = ArgAction::HelpShort, help_heading = RUN)]
+    help: Option<bool>,
+}
+
+/// What becomes of spans, wherever they come from.
+#[derive(Args, Debug)]
+pub struct Shared {
     /// Send spans there; `v1/traces` is appended for HTTP [env: OTEL_EXPORTER_OTLP_ENDPOINT and
     /// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT; default: nowhere]
     #[arg(long, value_name = "URL", help_heading = WHERE)]
@@ -128,14 +162,6 @@ pub struct Cli {
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub max_spans_per_second: Option<u64>,
 
-    /// Which kernel hooks to use [env: TRACER_PROBES; default: auto, the first that works]
-    #[arg(long, value_name = "FAMILY", help_heading = RUN)]
-    pub probes: Option<Probes>,
-
-    /// End after this time: 500ms, 10s, 5m [default: with Ctrl-C]
-    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = RUN)]
-    pub duration: Option<Duration>,
-
     /// Write the agent's counters there as JSON at the end; `-` is standard error
     #[arg(long, value_name = "FILE", help_heading = RUN)]
     pub stats: Option<PathBuf>,
@@ -147,14 +173,6 @@ pub struct Cli {
     /// Fewer messages: warnings; twice: errors; three times: none
     #[arg(short, long, action = ArgAction::Count, help_heading = RUN)]
     pub quiet: u8,
-
-    /// Something else than tracing.
-    #[command(subcommand)]
-    pub task: Option<Task>,
-
-    /// Print this
-    #[arg(short, long, action = ArgAction::HelpShort, help_heading = RUN)]
-    help: Option<bool>,
 }
 
 /// A subcommand.
@@ -165,6 +183,15 @@ pub enum Task {
         /// As JSON, for programs
         #[arg(long)]
         json: bool,
+    },
+    /// Make spans of a recording (--record), or of a pcap or pcapng capture; needs no rights
+    #[command(max_term_width = 110)]
+    Replay {
+        /// The recording or capture
+        file: PathBuf,
+        /// What becomes of spans.
+        #[command(flatten)]
+        shared: Box<Shared>,
     },
 }
 
@@ -305,7 +332,7 @@ mod tests {
     #[test]
     fn command_keeps_its_own_options() {
         let cli = parse("tracer -o json -- curl -o file -p doctor").unwrap();
-        assert_eq!(cli.output, Some(Output::Json));
+        assert_eq!(cli.shared.output, Some(Output::Json));
         assert_eq!(cli.command, ["curl", "-o", "file", "-p", "doctor"]);
         assert!(cli.task.is_none());
     }
@@ -318,6 +345,17 @@ mod tests {
         ));
         assert!(parse("tracer -- doctor").unwrap().task.is_none());
         assert!(parse("tracer -p 1 doctor").is_err());
+    }
+
+    #[test]
+    fn a_replay_takes_the_options_of_spans() {
+        let cli = parse("tracer replay a.pcap -o json --service-name shop").unwrap();
+        let Some(Task::Replay { file, shared }) = cli.task else {
+            panic!("{cli:?}");
+        };
+        assert_eq!(file, PathBuf::from("a.pcap"));
+        assert_eq!(shared.output, Some(Output::Json));
+        assert_eq!(shared.service_name.as_deref(), Some("shop"));
     }
 
     #[test]
@@ -337,6 +375,10 @@ mod tests {
             "tracer -p 1 --keep slower",
             "tracer -p 1 --keep slower=250",
             "tracer -p 1 --max-spans-per-second 0",
+            "tracer -p 1 --record-secrets",
+            "tracer replay",
+            "tracer replay a --record b",
+            "tracer replay a -p 1",
             "tracer --nonsense",
             "tracer nginx",
         ] {
@@ -366,7 +408,11 @@ mod tests {
             ("metrics.example", "metrics.example", 9464),
         ] {
             let cli = parse(&format!("tracer --all --metrics-listen {text}")).unwrap();
-            assert_eq!(cli.metrics_listen, Some((host.to_owned(), port)), "{text}");
+            assert_eq!(
+                cli.shared.metrics_listen,
+                Some((host.to_owned(), port)),
+                "{text}"
+            );
         }
         assert!(parse("tracer --all --metrics-listen 70000").is_err());
         assert!(parse("tracer --all --metrics-listen h:x").is_err());
@@ -375,7 +421,7 @@ mod tests {
     #[test]
     fn header_names_are_lower_case() {
         let cli = parse("tracer --all --capture-header X-Request-Id,Accept").unwrap();
-        assert_eq!(cli.capture_headers, ["x-request-id", "accept"]);
+        assert_eq!(cli.shared.capture_headers, ["x-request-id", "accept"]);
     }
 
     #[test]

@@ -7,14 +7,15 @@
 use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
 use tracer_ebpf::abi;
 
 /// Names a connection for as long as it lives; see `abi::Transfer::connection`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ConnectionId(pub u64);
 
 /// Which way bytes went, seen from the traced process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Direction {
     /// From the peer to the process.
     Received,
@@ -23,7 +24,7 @@ pub enum Direction {
 }
 
 /// Who made a system call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Task {
     /// Process (thread group).
     pub pid: u32,
@@ -37,10 +38,10 @@ pub struct Task {
 }
 
 /// What the kernel saw, in the order of the ring.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Event<'a> {
     /// Bytes moved through a socket.
-    Transfer(Transfer<'a>),
+    Transfer(#[serde(borrow)] Transfer<'a>),
     /// A connection is seen for the first time.
     Connection(Connection),
     /// A direction of a connection is over.
@@ -59,7 +60,7 @@ pub enum Event<'a> {
 }
 
 /// One piece of a transfer: consecutive bytes of one direction.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Transfer<'a> {
     /// The socket.
     pub connection: ConnectionId,
@@ -80,8 +81,10 @@ pub struct Transfer<'a> {
     /// Who.
     pub task: Task,
     /// The first bytes.
+    #[serde(with = "serde_bytes")]
     pub head: &'a [u8],
     /// The last bytes; empty when `head` holds all.
+    #[serde(with = "serde_bytes")]
     pub tail: &'a [u8],
 }
 
@@ -111,7 +114,7 @@ impl<'a> Transfer<'a> {
 }
 
 /// Addresses and origin of a connection.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Connection {
     /// The socket.
     pub connection: ConnectionId,
@@ -132,7 +135,7 @@ pub struct Connection {
 }
 
 /// The two ends of a TCP connection, own end first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Addresses {
     /// Own end.
     pub local: std::net::SocketAddr,
@@ -141,7 +144,7 @@ pub struct Addresses {
 }
 
 /// How a process came by a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     /// Not seen; the bytes will tell who asks and who answers.
     Unknown,
@@ -152,7 +155,7 @@ pub enum Role {
 }
 
 /// A direction of a connection is over.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Ended {
     /// The socket.
     pub connection: ConnectionId,
@@ -163,7 +166,7 @@ pub struct Ended {
 }
 
 /// What of a connection is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
     /// The process closed or shut down its sending direction.
     Sending,
@@ -174,7 +177,7 @@ pub enum End {
 }
 
 /// A process began, changed its program, or ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Process {
     /// The process.
     pub pid: u32,
@@ -185,7 +188,7 @@ pub struct Process {
 }
 
 /// What happened to a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProcessChange {
     /// Forked by `parent`, traced like it from now on.
     Forked {
@@ -199,7 +202,7 @@ pub enum ProcessChange {
 }
 
 /// A goroutine came by a probe in its program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Goroutine {
     /// The process.
     pub pid: u32,
@@ -212,7 +215,7 @@ pub struct Goroutine {
 }
 
 /// What a goroutine does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GoroutineDoes {
     /// It hands over what lies at that address, for which another one will go on.
     Gives(u64),
@@ -222,6 +225,7 @@ pub enum GoroutineDoes {
     /// It begins to handle a request; which, shows when it answers.
     Begins {
         /// Goroutines started since.
+        #[serde(with = "fresh")]
         fresh: abi::Fresh,
     },
     /// It begins to handle a stream of the connection that the one reads that started it.
@@ -229,10 +233,25 @@ pub enum GoroutineDoes {
         /// HTTP/2 stream.
         stream: u32,
         /// Goroutines started since.
+        #[serde(with = "fresh")]
         fresh: abi::Fresh,
     },
     /// It was just started, by its parent.
     Starts,
+}
+
+/// The ABI knows no serde.
+mod fresh {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use tracer_ebpf::abi::Fresh;
+
+    pub fn serialize<S: Serializer>(fresh: &Fresh, to: S) -> Result<S::Ok, S::Error> {
+        fresh.0.serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Fresh, D::Error> {
+        u64::deserialize(from).map(Fresh)
+    }
 }
 
 /// A record that does not hold what it claims.

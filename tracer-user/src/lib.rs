@@ -17,12 +17,13 @@
 //! * [`metrics`] counts every exchange, where somebody reads it.
 //! * [`semconv`] knows every attribute name, span name and status rule.
 //! * [`export`] encodes and delivers; nothing else knows `opentelemetry`.
-//! * [`pipeline`] alone knows all stations and runs them on one thread.
+//! * [`stations`] are those behind the probes, and [`pipeline`] runs all of them on one thread.
+//! * [`record`] keeps what the stations were given; [`replay`] gives it to them again.
 //!
 //! [`run`] starts and ends all that; [`doctor`] says what a host offers.
 //! Beside the stream of data: [`config`] (flags and environment), [`target`] (which processes),
-//! [`resource`] (what a process is called), [`go_build`] (what a Go binary says of itself),
-//! [`counters`] (the agent's own), [`messages`] (standard error).
+//! [`resource`] (what a process is called), [`go_build`] (what a Go binary says of itself), [`secrets`]
+//! (what must not be shown), [`counters`] (the agent's own), [`messages`] (standard error).
 
 pub mod cli;
 pub mod config;
@@ -37,9 +38,13 @@ pub mod metrics;
 pub mod pipeline;
 pub mod probe;
 pub mod protocol;
+pub mod record;
+pub mod replay;
 pub mod resource;
 pub mod run;
+pub mod secrets;
 pub mod semconv;
 pub mod span;
+pub mod stations;
 pub mod stream;
 pub mod target;

@@ -7,13 +7,13 @@
 use std::time::Duration;
 
 use super::{Variables, otlp};
-use crate::cli::Cli;
+use crate::cli::Shared;
 use crate::export::metrics::{DEFAULT_PAGE, Metrics, Periodic, Temporality};
 use crate::export::{Endpoint, Signal};
 use crate::metrics::Exemplars;
 
 /// All that the user says of it.
-pub fn readers(cli: &Cli, variables: &mut Variables) -> Metrics {
+pub fn readers(cli: &Shared, variables: &mut Variables) -> Metrics {
     let chosen = exporters(variables);
     Metrics {
         periodic: periodic(cli, chosen, variables),
@@ -56,7 +56,11 @@ fn exporters(variables: &mut Variables) -> Option<Exporters> {
     })
 }
 
-fn periodic(cli: &Cli, chosen: Option<Exporters>, variables: &mut Variables) -> Option<Periodic> {
+fn periodic(
+    cli: &Shared,
+    chosen: Option<Exporters>,
+    variables: &mut Variables,
+) -> Option<Periodic> {
     if chosen.is_some_and(|chosen| !chosen.otlp) {
         return None;
     }
@@ -139,13 +143,14 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::cli::Cli;
     use crate::export::Protocol;
 
     fn of<const N: usize>(flags: &str, pairs: [(&str, &str); N]) -> (Metrics, Vec<String>) {
         let words = format!("tracer --all {flags}");
         let cli = Cli::try_parse_from(words.split_whitespace()).unwrap();
         let mut variables = Variables::from(pairs);
-        let metrics = readers(&cli, &mut variables);
+        let metrics = readers(&cli.shared, &mut variables);
         (metrics, variables.warnings())
     }
 

@@ -15,10 +15,11 @@ use log::LevelFilter;
 
 pub use variables::Variables;
 
-use crate::cli::{self, Cli};
+use crate::cli::{self, Cli, Shared};
 use crate::context::{Format, Formats};
 use crate::export::{self, Batching, Limits, Sampler};
 use crate::probe;
+use crate::record::Secrets;
 use crate::resource;
 use crate::semconv::{self, CapturedHeader, Routes};
 use crate::target::Selection;
@@ -26,12 +27,8 @@ use crate::target::Selection;
 /// A run as the user wants it.
 #[derive(Debug)]
 pub struct Config {
-    /// Which processes.
-    pub selection: Selection,
-    /// Their children too, those there are and those to come.
-    pub follow: bool,
-    /// What the kernel side is told.
-    pub probe: probe::Options,
+    /// Where spans come from.
+    pub task: Task,
     /// Where spans go and what they say.
     pub export: export::Settings,
     /// Who reads metrics.
@@ -42,14 +39,36 @@ pub struct Config {
     pub routes: Routes,
     /// What all processes are called.
     pub resource: resource::Options,
-    /// The run ends after this; none = when the user says so.
-    pub duration: Option<Duration>,
     /// Where the counters go at the end.
     pub stats: Option<Stats>,
     /// How much is said on standard error.
     pub messages: LevelFilter,
     /// What was wrong with the environment, a line each.
     pub warnings: Vec<String>,
+}
+
+/// Where spans come from.
+#[derive(Debug)]
+pub enum Task {
+    /// Processes of this host.
+    Trace(Trace),
+    /// A recording or a capture.
+    Replay(PathBuf),
+}
+
+/// What is traced.
+#[derive(Debug)]
+pub struct Trace {
+    /// Which processes.
+    pub selection: Selection,
+    /// Their children too, those there are and those to come.
+    pub follow: bool,
+    /// What the kernel side is told.
+    pub probe: probe::Options,
+    /// Where what the probes see is written.
+    pub record: Option<(PathBuf, Secrets)>,
+    /// The run ends after this; none = when the user says so.
+    pub duration: Option<Duration>,
 }
 
 /// `--stats`.
@@ -68,22 +87,26 @@ impl Config {
     ///
     /// Wrong usage that the types of the command line do not rule out, as one line.
     pub fn new(cli: Cli, mut variables: Variables) -> Result<Config, String> {
-        let (otlp, output) = otlp::destinations(&cli, &mut variables)?;
+        let shared = match &cli.task {
+            Some(cli::Task::Replay { shared, .. }) => shared,
+            _ => &cli.shared,
+        };
+        let (otlp, output) = otlp::destinations(shared, &mut variables)?;
         let export = export::Settings {
             otlp,
             output,
-            sampler: sampler(&mut variables, !cli.keep.is_empty()),
-            keep: cli.keep.clone(),
-            most_per_second: cli.max_spans_per_second,
-            wording: wording(&cli, &mut variables),
+            sampler: sampler(&mut variables, !shared.keep.is_empty()),
+            keep: shared.keep.clone(),
+            most_per_second: shared.max_spans_per_second,
+            wording: wording(shared, &mut variables),
             limits: limits(&mut variables),
             batching: batching(&mut variables),
         };
-        let metrics = metrics::readers(&cli, &mut variables);
-        let routes = Routes::new(cli.routes.iter().map(String::as_str))
+        let metrics = metrics::readers(shared, &mut variables);
+        let routes = Routes::new(shared.routes.iter().map(String::as_str))
             .map_err(|wrong| format!("--route: {wrong}"))?;
         let resource = resource::Options {
-            service_name: cli
+            service_name: shared
                 .service_name
                 .clone()
                 .or_else(|| variables.text("OTEL_SERVICE_NAME")),
@@ -92,52 +115,68 @@ impl Config {
                 .unwrap_or_default(),
         };
         let formats = formats(&mut variables);
-        let family = cli.probes.or_else(|| word(&mut variables, "TRACER_PROBES"));
-        let messages = messages(&cli, &mut variables);
-        let follow = !cli.no_follow;
-        let stats = cli.stats.map(|path| match path.to_str() {
+        let messages = messages(shared, &mut variables);
+        let stats = shared.stats.as_ref().map(|path| match path.to_str() {
             Some("-") => Stats::StandardError,
-            _ => Stats::File(path),
+            _ => Stats::File(path.clone()),
         });
-        let selection = if !cli.command.is_empty() {
-            Selection::Command(cli.command)
-        } else if cli.all {
-            Selection::All
-        } else if cli.pids.is_empty() && cli.exes.is_empty() && cli.ports.is_empty() {
-            return Err("nothing to trace: give -p PID, --exe GLOB, --port PORT, --all, or -- CMD (see tracer --help)".to_owned());
-        } else {
-            Selection::Matching {
-                pids: cli.pids,
-                exes: cli.exes,
-                ports: cli.ports,
-            }
-        };
-        let probe = probe::Options {
-            family: family.and_then(|family| match family {
-                cli::Probes::Auto => None,
-                cli::Probes::Sock => Some(probe::Family::Sock),
-                cli::Probes::Syscall => Some(probe::Family::Syscall),
-            }),
-            follow,
-            all: selection == Selection::All,
-            watch_all: selection.open_ended(),
-            ..probe::Options::default()
+        let task = match cli.task {
+            Some(cli::Task::Replay { file, .. }) => Task::Replay(file),
+            _ => Task::Trace(trace(cli, &mut variables)?),
         };
         Ok(Config {
-            selection,
-            follow,
-            probe,
+            task,
             export,
             metrics,
             formats,
             routes,
             resource,
-            duration: cli.duration,
             stats,
             messages,
             warnings: variables.warnings(),
         })
     }
+}
+
+/// Which processes, and how.
+fn trace(cli: Cli, variables: &mut Variables) -> Result<Trace, String> {
+    let family = cli.probes.or_else(|| word(variables, "TRACER_PROBES"));
+    let follow = !cli.no_follow;
+    let selection = if !cli.command.is_empty() {
+        Selection::Command(cli.command)
+    } else if cli.all {
+        Selection::All
+    } else if cli.pids.is_empty() && cli.exes.is_empty() && cli.ports.is_empty() {
+        return Err("nothing to trace: give -p PID, --exe GLOB, --port PORT, --all, or -- CMD (see tracer --help)".to_owned());
+    } else {
+        Selection::Matching {
+            pids: cli.pids,
+            exes: cli.exes,
+            ports: cli.ports,
+        }
+    };
+    let probe = probe::Options {
+        family: family.and_then(|family| match family {
+            cli::Probes::Auto => None,
+            cli::Probes::Sock => Some(probe::Family::Sock),
+            cli::Probes::Syscall => Some(probe::Family::Syscall),
+        }),
+        follow,
+        all: selection == Selection::All,
+        watch_all: selection.open_ended(),
+        ..probe::Options::default()
+    };
+    let secrets = match cli.record_secrets {
+        true => Secrets::Kept,
+        false => Secrets::Redacted,
+    };
+    Ok(Trace {
+        selection,
+        follow,
+        probe,
+        record: cli.record.map(|path| (path, secrets)),
+        duration: cli.duration,
+    })
 }
 
 /// A variable whose values are those of a flag.
@@ -153,7 +192,7 @@ fn word<T: ValueEnum>(variables: &mut Variables, name: &str) -> Option<T> {
     })
 }
 
-fn wording(cli: &Cli, variables: &mut Variables) -> semconv::Options {
+fn wording(cli: &Shared, variables: &mut Variables) -> semconv::Options {
     let level = cli.level.or_else(|| word(variables, "TRACER_LEVEL"));
     let list = |text: &str| -> Vec<String> {
         text.split(',')
@@ -278,7 +317,7 @@ fn batching(variables: &mut Variables) -> Batching {
     }
 }
 
-fn messages(cli: &Cli, variables: &mut Variables) -> LevelFilter {
+fn messages(cli: &Shared, variables: &mut Variables) -> LevelFilter {
     match (cli.verbose, cli.quiet) {
         (0, 0) => {}
         (0, 1) => return LevelFilter::Warn,
@@ -352,6 +391,30 @@ mod tests {
         config(&format!("tracer --all {flags}"), pairs).unwrap()
     }
 
+    fn traced(config: Config) -> Trace {
+        match config.task {
+            Task::Trace(trace) => trace,
+            Task::Replay(file) => panic!("a replay of {}", file.display()),
+        }
+    }
+
+    #[test]
+    fn recordings_are_redacted_unless_told_otherwise() {
+        let record = |flags: &str| traced(all(flags, [])).record;
+        let file = |secrets| Some((PathBuf::from("f"), secrets));
+        assert_eq!(record(""), None);
+        assert_eq!(record("--record f"), file(Secrets::Redacted));
+        assert_eq!(record("--record f --record-secrets"), file(Secrets::Kept));
+    }
+
+    #[test]
+    fn a_replay_has_the_options_of_spans() {
+        let config = config("tracer replay f -o json --names method", []).unwrap();
+        assert_eq!(config.export.output, export::Output::Json);
+        assert_eq!(config.export.wording.names, semconv::Names::Method);
+        assert!(matches!(config.task, Task::Replay(file) if file.as_os_str() == "f"));
+    }
+
     #[test]
     fn nothing_selected_is_wrong_usage() {
         let said = config("tracer -o json", []).unwrap_err();
@@ -360,7 +423,8 @@ mod tests {
 
     #[test]
     fn selections() {
-        let by_id = config("tracer -p 7 --no-follow", []).unwrap();
+        let traced = |line: &str| traced(config(line, []).unwrap());
+        let by_id = traced("tracer -p 7 --no-follow");
         let pids = Selection::Matching {
             pids: vec![7],
             exes: vec![],
@@ -369,10 +433,10 @@ mod tests {
         assert_eq!(by_id.selection, pids);
         assert!(!by_id.follow && !by_id.probe.follow);
         assert!(!by_id.probe.all && !by_id.probe.watch_all);
-        assert!(config("tracer --port 80", []).unwrap().probe.watch_all);
-        assert!(config("tracer --exe x -p 7", []).unwrap().probe.watch_all);
-        assert!(all("", []).probe.all);
-        let command = config("tracer -- a b", []).unwrap();
+        assert!(traced("tracer --port 80").probe.watch_all);
+        assert!(traced("tracer --exe x -p 7").probe.watch_all);
+        assert!(traced("tracer --all").probe.all);
+        let command = traced("tracer -- a b");
         assert_eq!(
             command.selection,
             Selection::Command(vec!["a".into(), "b".into()])
@@ -382,7 +446,10 @@ mod tests {
 
     #[test]
     fn probes_by_flag_then_variable() {
-        let family = |flags: &str, value: &str| all(flags, [("TRACER_PROBES", value)]).probe.family;
+        let family = |flags: &str, value: &str| {
+            let config = all(flags, [("TRACER_PROBES", value)]);
+            traced(config).probe.family
+        };
         assert_eq!(family("", ""), None);
         assert_eq!(family("", "sock"), Some(probe::Family::Sock));
         assert_eq!(
@@ -391,11 +458,11 @@ mod tests {
         );
         assert_eq!(family("--probes auto", "sock"), None);
         let bad = all("", [("TRACER_PROBES", "kprobe")]);
-        assert_eq!(bad.probe.family, None);
         assert_eq!(
             bad.warnings,
             ["TRACER_PROBES: 'kprobe' is none of auto, sock, syscall; ignored"]
         );
+        assert_eq!(traced(bad).probe.family, None);
     }
 
     #[test]
@@ -568,7 +635,7 @@ mod tests {
             Some(Stats::File("f.json".into()))
         );
         assert_eq!(
-            all("--duration 2s", []).duration,
+            traced(all("--duration 2s", [])).duration,
             Some(Duration::from_secs(2))
         );
     }

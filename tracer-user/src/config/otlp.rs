@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Variables;
-use crate::cli::{Cli, Output as OutputFlag};
+use crate::cli::{Output as OutputFlag, Shared};
 use crate::export::{self, Endpoint, Otlp, Output, Protocol, Signal};
 
 /// The endpoint, if any, and what standard output carries.
@@ -16,7 +16,7 @@ use crate::export::{self, Endpoint, Otlp, Output, Protocol, Signal};
 ///
 /// The flag's URL is none.
 pub fn destinations(
-    cli: &Cli,
+    cli: &Shared,
     variables: &mut Variables,
 ) -> Result<(Option<Otlp>, Output), String> {
     let chosen = exporters(variables);
@@ -76,7 +76,7 @@ fn exporters(variables: &mut Variables) -> Option<Exporters> {
     })
 }
 
-fn protocol(cli: &Cli, variables: &mut Variables) -> Protocol {
+fn protocol(cli: &Shared, variables: &mut Variables) -> Protocol {
     let read = |name: &str| variables.parsed(name, str::parse);
     flag_protocol(cli)
         .or_else(|| either(Signal::Traces, "PROTOCOL", read))
@@ -84,7 +84,7 @@ fn protocol(cli: &Cli, variables: &mut Variables) -> Protocol {
 }
 
 /// `--otlp-protocol`
-pub fn flag_protocol(cli: &Cli) -> Option<Protocol> {
+pub fn flag_protocol(cli: &Shared) -> Option<Protocol> {
     cli.otlp_protocol.map(|flag| match flag {
         crate::cli::OtlpProtocol::Grpc => Protocol::Grpc,
         crate::cli::OtlpProtocol::HttpProtobuf => Protocol::HttpProtobuf,
@@ -191,6 +191,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::cli::Cli;
 
     fn of<const N: usize>(
         flags: &str,
@@ -199,7 +200,7 @@ mod tests {
         let words = format!("tracer --all {flags}");
         let cli = Cli::try_parse_from(words.split_whitespace()).unwrap();
         let mut variables = Variables::from(pairs);
-        let (otlp, output) = destinations(&cli, &mut variables).unwrap();
+        let (otlp, output) = destinations(&cli.shared, &mut variables).unwrap();
         (otlp, output, variables.warnings())
     }
 
@@ -345,7 +346,7 @@ mod tests {
     #[test]
     fn a_bad_url_is_wrong_usage_from_a_flag_and_ignored_from_a_variable() {
         let cli = Cli::try_parse_from(["tracer", "--all", "--otlp-endpoint", "localhost:4318"]);
-        let bad = destinations(&cli.unwrap(), &mut Variables::default());
+        let bad = destinations(&cli.unwrap().shared, &mut Variables::default());
         let said = bad.err().unwrap();
         assert!(said.starts_with("--otlp-endpoint: "), "{said}");
 

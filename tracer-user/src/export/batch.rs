@@ -5,8 +5,6 @@
 //! before them, and at the end that is written up to the first span: the bytes of the spans are
 //! never moved again (with several processes, once).
 
-use std::time::Instant;
-
 use bytes::Bytes;
 use hashbrown::HashMap;
 
@@ -26,12 +24,12 @@ const KEY_AND_LENGTH: usize = 1 + 5;
 /// A request under way.
 #[derive(Default)]
 pub(super) struct Batch {
-    /// By the address of the resource, which the block keeps alive.
-    blocks: HashMap<usize, Block, foldhash::fast::RandomState>,
+    /// In the order of their first spans.
+    blocks: Vec<Block>,
+    /// Which block, by the address of the resource, which the block keeps alive.
+    places: HashMap<usize, usize, foldhash::fast::RandomState>,
     spans: usize,
     bytes: usize,
-    /// When its first span came.
-    since: Option<Instant>,
     /// Length of the last request per process, as a hint for the next.
     last: usize,
 }
@@ -60,12 +58,11 @@ impl Batch {
     /// Appends an encoded `Span` of that process.
     pub(super) fn push(&mut self, resource: &SharedResource, span: &[u8]) {
         let address = std::sync::Arc::as_ptr(resource) as usize;
-        let block = self
-            .blocks
-            .entry(address)
-            .or_insert_with(|| Block::new(resource, self.last));
-        encode::bytes(SPANS, span, &mut block.bytes);
-        self.since.get_or_insert_with(Instant::now);
+        let place = *self.places.entry(address).or_insert_with(|| {
+            self.blocks.push(Block::new(resource, self.last));
+            self.blocks.len() - 1
+        });
+        encode::bytes(SPANS, span, &mut self.blocks[place].bytes);
         self.spans += 1;
         self.bytes += span.len();
     }
@@ -80,18 +77,14 @@ impl Batch {
         self.bytes
     }
 
-    /// When its first span came; none while it is empty.
-    pub(super) fn since(&self) -> Option<Instant> {
-        self.since
-    }
-
     /// Finishes the request and begins the next; none if there is nothing in it.
     pub(super) fn take(&mut self) -> Option<Request> {
         if self.spans == 0 {
             return None;
         }
         let processes = self.blocks.len();
-        let mut blocks = self.blocks.drain().map(|(_, block)| block.finish());
+        self.places.clear();
+        let mut blocks = self.blocks.drain(..).map(Block::finish);
         let mut bytes = Bytes::new();
         if let Some((first, start)) = blocks.next() {
             let mut first = first;
@@ -100,7 +93,6 @@ impl Batch {
             }
             bytes = Bytes::from(first).slice(start..);
         }
-        self.since = None;
         self.bytes = 0;
         self.last = bytes.len() / processes;
         Some(Request {

@@ -221,6 +221,16 @@ impl Exporter {
         self.otlp.is_none() && self.console.as_ref().is_some_and(Console::is_closed)
     }
 
+    /// Whether half of what may wait does: who can wait before giving more should, or will see it dropped.
+    pub fn is_behind(&self) -> bool {
+        let delivery = self.otlp.as_ref().is_some_and(|delivery| {
+            let most = &delivery.batching;
+            let otlp = &delivery.otlp;
+            !otlp.has_room(most.max_queue_size / 2, most.max_queue_bytes() / 2)
+        });
+        delivery || self.console.as_ref().is_some_and(Console::is_behind)
+    }
+
     /// What became of spans so far; those on their way are in `made` only.
     pub fn counts(&self) -> Counts {
         let left_out = self.keeper.left_out();

@@ -28,6 +28,7 @@ mod survey;
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tracer_ebpf::abi::{
     Counter, PID_LIMIT, VERDICT_HTTP2, VERDICT_IGNORED, VERDICT_LENGTH_PREFIXED,
 };
@@ -90,7 +91,7 @@ impl Default for Options {
 }
 
 /// The kernel side's counters, summed over all cores; see [`Counter`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelCounters {
     /// Transfers of traced sockets not given up.
     pub transfers_seen: u64,

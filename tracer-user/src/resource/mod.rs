@@ -32,12 +32,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use procfs::process::{Process, Stat};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use host::Host;
 
 /// A resource attribute's value.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Value {
     /// Text.
     Text(String),
@@ -48,7 +49,7 @@ pub enum Value {
 }
 
 /// A traced process, as its spans' resource. Shared by all of them.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Resource {
     /// The process.
     pub pid: u32,
@@ -59,6 +60,25 @@ pub struct Resource {
     /// It runs a Go program: goroutines move between threads, so a thread says nothing of who caused
     /// what. Of a process that may not be looked into, it is taken for none.
     pub go: bool,
+}
+
+impl Resource {
+    /// A recorded one, as the user calls it now.
+    pub fn with(mut self, options: &Options) -> Resource {
+        if let Some(name) = &options.service_name {
+            self.service_name.clone_from(name);
+        }
+        let name = Value::Text(self.service_name.clone());
+        self.attributes.retain(|(key, _)| key != "service.name");
+        self.attributes.insert(0, ("service.name".to_owned(), name));
+        for (key, value) in &options.attributes {
+            if self.attributes.iter().all(|(other, _)| other != key) {
+                self.attributes
+                    .push((key.clone(), Value::Text(value.clone())));
+            }
+        }
+        self
+    }
 }
 
 /// As it is handed around.

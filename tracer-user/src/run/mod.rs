@@ -13,22 +13,28 @@ mod stats;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
-use crate::config::Config;
+use crate::config::{Config, Task, Trace};
+use crate::context::Formats;
 use crate::counters::Counters;
-use crate::export::metrics::Readers;
+use crate::export::metrics::{Metrics, Readers};
 use crate::export::{self, Exporter};
 use crate::messages;
 use crate::metrics::Recorder;
-use crate::pipeline::{Metering, Pipeline, Stopper};
+use crate::pipeline::{Pipeline, Stopper, from_proc};
 use crate::probe::{self, Probes};
-use crate::semconv::Paths;
+use crate::record::Recording;
+use crate::replay::{self, Replay};
+use crate::resource;
+use crate::semconv::{Paths, Routes};
+use crate::span::{any_seed, boot_to_unix};
+use crate::stations::{Metering, Outlets, Stations};
 use crate::target::{self, Held, Process, Selection, Targets};
 
 use command::Command;
@@ -57,6 +63,17 @@ pub enum Error {
         "process ids are a container's here, the kernel's are the host's: run tracer in the host's pid namespace (docker: --pid=host)"
     )]
     PidNamespace,
+    /// `--record`.
+    #[error("--record {}: {error}; give the path of a file that can be written", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What creating it said.
+        error: io::Error,
+    },
+    /// `tracer replay`.
+    #[error(transparent)]
+    Replay(#[from] replay::Error),
     /// `--stats`.
     #[error("--stats {}: {error}; give the path of a file that can be written", path.display())]
     Stats {
@@ -103,12 +120,9 @@ pub fn run(config: Config, signals: Signals) -> Result<u8, Error> {
         log::warn!("{warning}");
     }
     let stats = config.stats.as_ref().map(StatsSink::open).transpose()?;
-    let held = match &config.selection {
-        Selection::Command(words) => Some(Held::start(words)?),
-        _ => None,
-    };
+    let opened = Opened::open(config.task)?;
     let needs = privileges::Needs {
-        command: held.is_some(),
+        command: matches!(opened, Opened::Trace { held: Some(_), .. }),
         page: config.metrics.page.is_some(),
     };
     if let Err(error) = privileges::give_up(needs) {
@@ -122,20 +136,48 @@ pub fn run(config: Config, signals: Signals) -> Result<u8, Error> {
     });
     watched.map_err(Error::Thread)?;
 
-    let duration = config.duration;
-    let mut running = start(config, held, &tell)?;
-    let ready = Instant::now();
-    let deadline = duration.map(|time| ready + time);
-    let command_ended = wait(&happenings, deadline, running.command.as_mut());
+    let spans = Spans {
+        export: config.export,
+        metrics: config.metrics,
+        formats: config.formats,
+        routes: config.routes,
+    };
+    let (counters, code) = match opened {
+        Opened::Trace {
+            trace,
+            held,
+            recording,
+        } => {
+            let duration = trace.duration;
+            let what = (trace, held, recording);
+            let mut running = start(what, spans, config.resource, &tell)?;
+            let ready = Instant::now();
+            let deadline = duration.map(|time| ready + time);
+            let command_ended = wait(&happenings, deadline, running.command.as_mut());
 
-    notify(NotifyState::Stopping);
-    at_once.arm();
-    running.stopper.stop();
-    // A panic there has ended the process already.
-    let counters = running.pipeline.join().unwrap_or_default();
-    let code = match running.command {
-        Some(command) if command_ended => command.exit_code(),
-        _ => 0,
+            notify(NotifyState::Stopping);
+            at_once.arm();
+            running.stopper.stop();
+            // A panic there has ended the process already.
+            let counters = running.pipeline.join().unwrap_or_default();
+            let code = match running.command {
+                Some(command) if command_ended => command.exit_code(),
+                _ => 0,
+            };
+            (counters, code)
+        }
+        Opened::Replay(replay) => {
+            let runtime = runtime().map_err(Error::Thread)?;
+            let outlets = spans.start(runtime.handle())?;
+            let stopped = || {
+                let stopped = !matches!(happenings.try_recv(), Err(TryRecvError::Empty));
+                if stopped {
+                    at_once.arm();
+                }
+                stopped
+            };
+            (replay.run(outlets, config.resource, stopped), 0)
+        }
     };
     let written = stats.map(|stats| stats.write(&counters)).transpose();
     messages::line(&counters.summary());
@@ -145,6 +187,64 @@ pub fn run(config: Config, signals: Signals) -> Result<u8, Error> {
         written => _ = written?,
     }
     Ok(code)
+}
+
+/// A task, with its files open and its command forked.
+enum Opened {
+    Trace {
+        trace: Trace,
+        held: Option<Held>,
+        recording: Option<Recording>,
+    },
+    Replay(Replay),
+}
+
+impl Opened {
+    fn open(task: Task) -> Result<Opened, Error> {
+        let trace = match task {
+            Task::Trace(trace) => trace,
+            Task::Replay(file) => return Ok(Opened::Replay(Replay::open(&file)?)),
+        };
+        let recording = trace.record.as_ref().map(|(path, secrets)| {
+            Recording::create(path, *secrets).map_err(|error| Error::Record {
+                path: path.clone(),
+                error,
+            })
+        });
+        let recording = recording.transpose()?;
+        let held = match &trace.selection {
+            Selection::Command(words) => Some(Held::start(words)?),
+            _ => None,
+        };
+        Ok(Opened::Trace {
+            trace,
+            held,
+            recording,
+        })
+    }
+}
+
+/// What becomes of spans.
+struct Spans {
+    export: export::Settings,
+    metrics: Metrics,
+    formats: Formats,
+    routes: Routes,
+}
+
+impl Spans {
+    fn start(self, runtime: &Handle) -> Result<Outlets, Error> {
+        let wording = self.export.wording.clone();
+        let exporter = Exporter::start(self.export, runtime)?;
+        let recorder = Recorder::new(wording, self.metrics.exemplars);
+        let readers = Readers::start(self.metrics, runtime)?;
+        Ok(Outlets {
+            paths: Paths::new(self.routes),
+            exporter,
+            metering: readers.map(|readers| Metering { recorder, readers }),
+            formats: self.formats,
+        })
+    }
 }
 
 /// A run on its way.
@@ -157,7 +257,12 @@ struct Started {
 }
 
 /// Everything up to the `ready:` line.
-fn start(config: Config, held: Option<Held>, tell: &Sender<Happening>) -> Result<Started, Error> {
+fn start(
+    (config, held, recording): (Trace, Option<Held>, Option<Recording>),
+    spans: Spans,
+    resource: resource::Options,
+    tell: &Sender<Happening>,
+) -> Result<Started, Error> {
     let began = Instant::now();
     let step = |what| log::debug!("{what} after {:.1} ms", began.elapsed().as_secs_f64() * 1e3);
     if !probe::in_host_pid_namespace() {
@@ -167,11 +272,7 @@ fn start(config: Config, held: Option<Held>, tell: &Sender<Happening>) -> Result
     targets.find()?;
     step("processes found");
     let runtime = runtime().map_err(Error::Thread)?;
-    let wording = config.export.wording.clone();
-    let exporter = Exporter::start(config.export, runtime.handle())?;
-    let recorder = Recorder::new(wording, config.metrics.exemplars);
-    let readers = Readers::start(config.metrics, runtime.handle())?;
-    let metering = readers.map(|readers| Metering { recorder, readers });
+    let outlets = spans.start(runtime.handle())?;
     step("export started");
     let mut probes = Probes::attach(&config.probe)?;
     step("probes attached");
@@ -180,15 +281,15 @@ fn start(config: Config, held: Option<Held>, tell: &Sender<Happening>) -> Result
 
     let plural = if count == 1 { "process" } else { "processes" };
     let ready = format!("ready: {count} {plural}, {}", probes.description());
-    let pipeline = Pipeline::new(
-        probes,
-        targets,
-        Paths::new(config.routes),
-        exporter,
-        metering,
-        config.resource,
-        config.formats,
-    );
+    let (to_unix, seed) = (boot_to_unix(), any_seed());
+    let tap = recording.map(|recording| {
+        let path = recording.path().to_owned();
+        let tap = recording.start(&probes.description().to_string(), to_unix, seed);
+        tap.map_err(|error| Error::Record { path, error })
+    });
+    let tap = tap.transpose()?;
+    let stations = Stations::new(outlets, to_unix, seed, from_proc(resource), tap);
+    let pipeline = Pipeline::new(probes, targets, stations);
     let stopper = pipeline.stopper();
     let ended = tell.clone();
     let thread = std::thread::Builder::new().name("tracer-pipeline".to_owned());

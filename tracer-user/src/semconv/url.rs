@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use crate::secrets;
+
 /// A request's target, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Target<'a> {
@@ -116,23 +118,14 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// Query parameters that sign or authorise; the conventions' list.
-fn is_secret(key: &str) -> bool {
-    matches!(
-        key,
-        "X-Amz-Signature"
-            | "X-Amz-Credential"
-            | "X-Amz-Security-Token"
-            | "AWSAccessKeyId"
-            | "Signature"
-            | "sig"
-            | "X-Goog-Signature"
-    )
-}
-
 /// The query, with the values of secret parameters replaced.
 pub(super) fn redacted(query: Cow<'_, str>) -> Cow<'_, str> {
-    let secret = |parameter: &str| parameter.split_once('=').is_some_and(|(k, _)| is_secret(k));
+    let is_secret = |key: &str| secrets::is_parameter(key.as_bytes());
+    let secret = |parameter: &str| {
+        parameter
+            .split_once('=')
+            .is_some_and(|(key, _)| is_secret(key))
+    };
     if !query.split('&').any(secret) {
         return query;
     }
@@ -257,7 +250,7 @@ mod tests {
             "a=1&X-Amz-Signature=REDACTED&sig=REDACTED&b&Signature"
         );
         assert!(matches!(
-            redacted(Cow::Borrowed("a=1&SIG=2")),
+            redacted(Cow::Borrowed("a=1&SIGN=2")),
             Cow::Borrowed(_)
         ));
     }

@@ -41,6 +41,7 @@ mod tracker;
 
 pub use clock::{boot_now, boot_to_unix};
 pub use exchange::MessageCounts;
+pub use ids::{Seed, any_seed};
 pub use streamed::{Reset, StreamMessage, Streamed};
 pub use tracker::{Host, Limits, Tracker, TrackerCounts};
 

@@ -20,7 +20,7 @@ use super::exchange::{Exchange, Message, MessageCounts};
 use super::feed::{At, Detected};
 use super::forwarded::Forwarded;
 use super::goroutine::Goroutines;
-use super::ids::Ids;
+use super::ids::{Ids, Seed};
 use super::open::Links;
 use super::parent::{Executors, Habits};
 use super::peer::Held;
@@ -154,6 +154,11 @@ impl Tracker {
             to_unix,
             ..Tracker::default()
         }
+    }
+
+    /// All ids follow of that seed; without it, of one from the operating system.
+    pub fn seed_ids(&mut self, seed: Seed) {
+        self.ids = Ids::seeded(seed);
     }
 
     /// Of each exchange's stream, so many messages are kept with size and time, and the rest counted.

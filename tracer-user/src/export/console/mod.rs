@@ -38,11 +38,22 @@ pub(super) struct Console {
     form: Form,
     /// Spans left out, since too much waited.
     overflow: Overflow,
+    /// The last tick: all times of lines of JSON are those of ticks, so that a replay, which has its
+    /// ticks from the recording, ends each line where it ended.
+    ticked: Instant,
+    batching: Batching,
 }
 
 enum Form {
-    Pretty { order: Box<Order>, legend_due: bool },
-    Json(Batch),
+    Pretty {
+        order: Box<Order>,
+        legend_due: bool,
+    },
+    Json {
+        batch: Batch,
+        /// The last tick before its first span came.
+        since: Instant,
+    },
 }
 
 impl Console {
@@ -63,7 +74,11 @@ impl Console {
         output: impl Write + Send + 'static,
         batching: Batching,
     ) -> Result<Self, Error> {
-        Console::new(output, batching, Form::Json(Batch::default()))
+        let form = Form::Json {
+            batch: Batch::default(),
+            since: Instant::now(),
+        };
+        Console::new(output, batching, form)
     }
 
     fn new(
@@ -75,12 +90,14 @@ impl Console {
             writer: Writer::start(output, batching)?,
             form,
             overflow: Overflow::default(),
+            ticked: Instant::now(),
+            batching,
         })
     }
 
     /// Whether it wants spans encoded, not worded.
     pub(super) fn wants_encoded(&self) -> bool {
-        matches!(self.form, Form::Json(_))
+        matches!(self.form, Form::Json { .. })
     }
 
     /// Takes a span; `encoded` if wanted.
@@ -100,11 +117,14 @@ impl Console {
                     self.print(now, false);
                 }
             }
-            Form::Json(batch) => {
+            Form::Json { batch, since } => {
                 let bytes = batch.bytes() + encoded.len();
                 if !self.writer.has_room(batch.spans() + 1, bytes) {
                     self.overflow.count();
                     return;
+                }
+                if batch.spans() == 0 {
+                    *since = self.ticked;
                 }
                 batch.push(&span.resource, encoded);
                 if batch.spans() >= LINE_SPANS {
@@ -116,17 +136,26 @@ impl Console {
 
     /// Hands on what has waited long enough.
     pub(super) fn tick(&mut self, now: Instant) {
+        self.ticked = now;
         if let Some(spans) = self.overflow.due(now) {
             log::warn!("{spans} spans not printed: standard output is read too slowly");
         }
         match &self.form {
             Form::Pretty { .. } => self.print(now, false),
-            Form::Json(batch) => {
-                if batch.since().is_some_and(|since| now >= since + LINE_DELAY) {
+            Form::Json { since, .. } => {
+                if now >= *since + LINE_DELAY {
                     self.close_line();
                 }
             }
         }
+    }
+
+    /// Whether half of what may wait does.
+    pub(super) fn is_behind(&self) -> bool {
+        let most = &self.batching;
+        !self
+            .writer
+            .has_room(most.max_queue_size / 2, most.max_queue_bytes() / 2)
     }
 
     /// Spans left out so far, since too much waited.
@@ -148,7 +177,7 @@ impl Console {
     pub(super) fn finish(mut self, timeout: Duration) -> u64 {
         match self.form {
             Form::Pretty { .. } => self.print(Instant::now(), true),
-            Form::Json(_) => self.close_line(),
+            Form::Json { .. } => self.close_line(),
         }
         self.writer.finish(timeout)
     }
@@ -177,7 +206,7 @@ impl Console {
     }
 
     fn close_line(&mut self) {
-        if let Form::Json(batch) = &mut self.form
+        if let Form::Json { batch, .. } = &mut self.form
             && let Some(request) = batch.take()
         {
             self.writer.push(Piece::Json(request));

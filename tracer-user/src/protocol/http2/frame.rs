@@ -1,10 +1,10 @@
 //! The head of a frame (RFC 9113, section 4.1), and which heads there can be.
 
 /// Bytes of a frame's head.
-pub(super) const HEAD: usize = 9;
+pub(crate) const HEAD: usize = 9;
 
 /// What a client sends first (section 3.4).
-pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Longest frame taken for one where nothing proves that a frame begins: 16 KiB is what every
 /// endpoint allows and most stay at, 1 MiB the most that servers in use announce.
@@ -12,7 +12,7 @@ const PLAUSIBLE_LENGTH: u32 = 1 << 20;
 
 /// What a frame carries (section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Data,
     Headers,
     Priority,
@@ -29,7 +29,7 @@ pub(super) enum Kind {
 
 /// A frame's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Frame {
+pub(crate) struct Frame {
     /// Of its payload.
     pub length: u32,
     pub kind: Kind,
@@ -46,7 +46,7 @@ const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 
 impl Frame {
-    pub(super) fn parse(head: &[u8; HEAD]) -> Frame {
+    pub(crate) fn parse(head: &[u8; HEAD]) -> Frame {
         let [a, b, c, kind, flags, stream @ ..] = *head;
         let stream = u32::from_be_bytes(stream);
         Frame {
@@ -71,17 +71,17 @@ impl Frame {
     }
 
     /// Bytes on the wire, head included.
-    pub(super) fn wire(&self) -> u64 {
+    pub(crate) fn wire(&self) -> u64 {
         HEAD as u64 + u64::from(self.length)
     }
 
     /// The stream's side ends with it (and, of HEADERS, with its CONTINUATION frames).
-    pub(super) fn ends_stream(&self) -> bool {
+    pub(crate) fn ends_stream(&self) -> bool {
         matches!(self.kind, Kind::Data | Kind::Headers) && self.flags & END_STREAM != 0
     }
 
     /// It carries the begin, or more, of a header block.
-    pub(super) fn has_block(&self) -> bool {
+    pub(crate) fn has_block(&self) -> bool {
         matches!(
             self.kind,
             Kind::Headers | Kind::PushPromise | Kind::Continuation
@@ -89,19 +89,19 @@ impl Frame {
     }
 
     /// The header block ends with it.
-    pub(super) fn ends_block(&self) -> bool {
+    pub(crate) fn ends_block(&self) -> bool {
         self.has_block() && self.flags & END_HEADERS != 0
     }
 
     /// Its first byte says how much of its end is padding.
-    pub(super) fn is_padded(&self) -> bool {
+    pub(crate) fn is_padded(&self) -> bool {
         let can = matches!(self.kind, Kind::Data | Kind::Headers | Kind::PushPromise);
         can && self.flags & PADDED != 0
     }
 
     /// Bytes of its payload before its content that are to be read: padding length, priority,
     /// promised stream, error code, last stream.
-    pub(super) fn prefix(&self) -> u32 {
+    pub(crate) fn prefix(&self) -> u32 {
         let padding = u32::from(self.is_padded());
         match self.kind {
             Kind::Headers if self.flags & PRIORITY != 0 => padding + 5,
@@ -114,7 +114,7 @@ impl Frame {
     }
 
     /// Whether an endpoint would go on after it.
-    pub(super) fn is_valid(&self) -> bool {
+    pub(crate) fn is_valid(&self) -> bool {
         let on_stream = self.stream != 0;
         self.length >= self.prefix()
             && match self.kind {
@@ -157,7 +157,7 @@ impl Frame {
 
 /// What bytes of unknown meaning may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Run {
+pub(crate) enum Run {
     /// Fewer than a frame's head has.
     Short,
     /// Frames, as far as they go.
@@ -167,7 +167,7 @@ pub(super) enum Run {
 
 /// Whether the bytes are a sequence of frames that begins a message, or goes on between two. Each
 /// frame is shown, with what is there of its payload, until `each` says that it is enough.
-pub(super) fn run<'a>(mut bytes: &'a [u8], mut each: impl FnMut(Frame, &'a [u8]) -> bool) -> Run {
+pub(crate) fn run<'a>(mut bytes: &'a [u8], mut each: impl FnMut(Frame, &'a [u8]) -> bool) -> Run {
     let mut run = Run::Short;
     while let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() {
         let frame = Frame::parse(head);

@@ -14,7 +14,7 @@
 //! counted.
 
 mod begins;
-mod frame;
+pub(crate) mod frame;
 mod grpc;
 mod head;
 pub mod hpack;

@@ -145,6 +145,54 @@ pub(super) fn decode(mut input: &[u8], text: &mut Vec<u8>) -> Result<(), Malform
     }
 }
 
+/// Symbols that hide others: of each length of code one that means nothing in a URL or a field. Of other
+/// lengths, the first symbol there is.
+const MASKS: &[u8] = b"0-B*!'>$^<";
+
+/// Writes the text again whose code `bytes` are, with other symbols where `hidden` says so: as many, and of
+/// as many bits, so that the bytes, their padding and the text's length stay. What remains to be seen of
+/// the hidden ones is how many there are of each length of code.
+pub(super) fn hide(bytes: &mut [u8], text: &[u8], hidden: impl Fn(usize) -> bool) {
+    let length = |symbol: u8| LENGTHS[usize::from(symbol)];
+    let at: Vec<usize> = (0..text.len()).filter(|at| hidden(*at)).collect();
+    let mut lengths: Vec<u8> = at.iter().map(|at| length(text[*at])).collect();
+    lengths.sort_unstable();
+    let mut text = text.to_vec();
+    for (at, bits) in at.into_iter().zip(lengths) {
+        let mask = MASKS.iter().find(|mask| length(**mask) == bits);
+        let first = TABLES.rows[usize::from(bits)].symbols as usize;
+        text[at] = mask.copied().unwrap_or(TABLES.symbols[first]);
+    }
+    encode(&text, bytes);
+}
+
+/// Writes a text's code, padded with ones to the end of `bytes`; it has to fit.
+pub(super) fn encode(text: &[u8], bytes: &mut [u8]) {
+    let (mut window, mut bits) = (0u64, 0u32);
+    let mut bytes = bytes.iter_mut();
+    for symbol in text {
+        let length = u32::from(LENGTHS[usize::from(*symbol)]);
+        let row = &TABLES.rows[length as usize];
+        let of_length = &TABLES.symbols[row.symbols as usize..][..row.count as usize];
+        // The symbols of a length are in order.
+        let nth = of_length.binary_search(symbol).unwrap_or(0) as u32;
+        window |= u64::from(row.first + nth) << (64 - bits - length);
+        bits += length;
+        while bits >= 8 {
+            if let Some(byte) = bytes.next() {
+                *byte = (window >> 56) as u8;
+            }
+            window <<= 8;
+            bits -= 8;
+        }
+    }
+    if bits > 0
+        && let Some(byte) = bytes.next()
+    {
+        *byte = (window | u64::MAX >> bits).to_be_bytes()[0];
+    }
+}
+
 /// The symbol that the window begins with, and how many bits it has.
 fn next(window: u64) -> Result<(u8, u32), Malformed> {
     let (symbol, length) = TABLES.short[(window >> (64 - SHORT)) as usize];

@@ -12,6 +12,7 @@
 
 mod fixed;
 mod huffman;
+mod redact;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,242 @@
+//! Secrets in lines of text: HTTP/1's fields, and parameters in any line.
+//!
+//! One state per direction, moved byte by byte, so that it does not matter how transfers cut a head. What
+//! is no head is gone through likewise: a body that looks like one is hidden like one.
+
+use memchr::memchr3;
+
+use crate::secrets::{self, LONGEST_NAME};
+
+/// What hides a byte.
+pub(super) const MASK: u8 = b'*';
+
+/// Where one direction is.
+#[derive(Debug, Default)]
+pub struct Lines {
+    state: State,
+    /// What was read of a name.
+    name: Vec<u8>,
+    /// The last line that told was a field: a hole now may be one in a secret.
+    in_fields: bool,
+    /// There was a field: this is text.
+    text: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    /// At a line's begin: this may be a field's name.
+    #[default]
+    Name,
+    /// In a line, where nothing is secret.
+    Other,
+    /// Behind `?` or `&`: this may be a parameter's name.
+    Parameter,
+    /// In a parameter's value that is secret.
+    SecretParameter,
+    /// In a field's value that is secret.
+    Secret,
+    /// Behind its line: a space goes on with it (obs-fold).
+    Fold,
+    /// Behind a hole, perhaps within such a value.
+    Hole,
+}
+
+impl Lines {
+    /// Takes the next bytes, and hides in them.
+    pub fn bytes(&mut self, bytes: &mut [u8]) {
+        if self.state == State::Hole {
+            self.behind_hole(bytes);
+        }
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            match self.state {
+                State::Name => self.name_byte(byte),
+                State::Other => match memchr3(b'\n', b'?', b'&', &bytes[at..]) {
+                    Some(found) => {
+                        at += found;
+                        self.begin(match bytes[at] {
+                            b'\n' => State::Name,
+                            _ => State::Parameter,
+                        });
+                    }
+                    None => return,
+                },
+                State::Parameter => match byte {
+                    b'\n' => self.begin(State::Name),
+                    b'?' | b'&' => self.name.clear(),
+                    b'=' if secrets::is_parameter(&self.name) => {
+                        self.state = State::SecretParameter
+                    }
+                    _ if is_token(byte) && self.name.len() < LONGEST_NAME => self.name.push(byte),
+                    _ => self.state = State::Other,
+                },
+                State::SecretParameter => match byte {
+                    b'&' | b'#' | b' ' | b'\r' | b'\n' | b'"' | b'<' | b'>' => {
+                        self.state = State::Other;
+                        continue;
+                    }
+                    _ => bytes[at] = MASK,
+                },
+                State::Secret | State::Hole => match byte {
+                    b'\n' => self.state = State::Fold,
+                    b'\r' | b' ' | b'\t' => {}
+                    _ => bytes[at] = MASK,
+                },
+                State::Fold => {
+                    match byte {
+                        b' ' | b'\t' => self.state = State::Secret,
+                        _ => self.begin(State::Name),
+                    }
+                    continue;
+                }
+            }
+            at += 1;
+        }
+    }
+
+    /// Bytes are missing.
+    pub fn hole(&mut self) {
+        let secret = match self.state {
+            State::Secret | State::SecretParameter | State::Hole | State::Fold => true,
+            State::Name | State::Parameter | State::Other => self.in_fields,
+        };
+        self.begin(State::Other);
+        // Where a body was, a message may begin at once, and need not: the bytes will tell.
+        self.in_fields = secret;
+        self.state = State::Hole;
+    }
+
+    /// Whether this is text, as far as was seen.
+    pub fn are_text(&self) -> bool {
+        self.text
+    }
+
+    fn begin(&mut self, state: State) {
+        self.name.clear();
+        self.state = state;
+    }
+
+    fn name_byte(&mut self, byte: u8) {
+        match byte {
+            b'\n' => {
+                // An empty line ends a head.
+                self.in_fields &= !self.name.is_empty();
+                self.name.clear();
+            }
+            b'\r' if self.name.is_empty() => {}
+            b':' => {
+                self.in_fields |= !self.name.is_empty();
+                self.text |= self.in_fields;
+                self.state = match secrets::is_field(&self.name) {
+                    true => State::Secret,
+                    false => State::Other,
+                };
+            }
+            // A form's first parameter.
+            b'=' if secrets::is_parameter(&self.name) => self.state = State::SecretParameter,
+            b'?' | b'&' => self.begin(State::Parameter),
+            _ if is_token(byte) && self.name.len() < LONGEST_NAME => self.name.push(byte),
+            _ => self.state = State::Other,
+        }
+    }
+
+    /// The rest of a line is a secret's if that was in fields, or if what follows it is a field and it
+    /// is no message's first line itself.
+    fn behind_hole(&mut self, bytes: &[u8]) {
+        let end = memchr::memchr(b'\n', bytes).unwrap_or(bytes.len());
+        let (line, rest) = bytes.split_at(end);
+        let begins = memchr::memmem::find(line, b"HTTP/1.").is_some();
+        let field_follows = || {
+            let rest = rest.get(1..).unwrap_or_default();
+            let name = rest.iter().take_while(|byte| is_token(**byte)).count();
+            name > 0 && rest.get(name) == Some(&b':')
+        };
+        self.state = match self.in_fields || (!begins && field_follows()) {
+            true => State::Secret,
+            // It may be a line's begin as well.
+            false => State::Name,
+        };
+    }
+}
+
+/// RFC 9110, 5.6.2, but for what stands between parameters.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%'*+-.^_`|~".contains(&byte)
+}
+
+/// Hides secret parameters in a text by itself: a path, a URL.
+pub fn hide_parameters(text: &mut [u8]) {
+    let mut lines = Lines {
+        state: State::Other,
+        ..Lines::default()
+    };
+    lines.bytes(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All at once, and cut in every place.
+    fn hidden(text: &str) -> String {
+        let mut whole = text.as_bytes().to_vec();
+        Lines::default().bytes(&mut whole);
+        for cut in 0..text.len() {
+            let mut bytes = text.as_bytes().to_vec();
+            let mut lines = Lines::default();
+            let (one, other) = bytes.split_at_mut(cut);
+            lines.bytes(one);
+            lines.bytes(other);
+            assert_eq!(bytes, whole, "cut at {cut}");
+        }
+        String::from_utf8(whole).unwrap()
+    }
+
+    #[test]
+    fn fields_that_authorise_are_hidden() {
+        let text = "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer s3cr3t\r\nCOOKIE:a=b; c\r\n\tmore\r\nX: y\r\n\r\nbody";
+        assert_eq!(
+            hidden(text),
+            "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: ****** ******\r\nCOOKIE:**** *\r\n\t****\r\nX: y\r\n\r\nbody"
+        );
+    }
+
+    #[test]
+    fn parameters_that_sign_are_hidden() {
+        assert_eq!(
+            hidden("GET /a?b=1&token=s3cr3t&c=2 HTTP/1.1\r\nReferer: http://h/?sig=abc#x\r\n\r\n"),
+            "GET /a?b=1&token=******&c=2 HTTP/1.1\r\nReferer: http://h/?sig=***#x\r\n\r\n"
+        );
+        assert_eq!(
+            hidden("POST / HTTP/1.1\r\n\r\npassword=abc&x=1"),
+            "POST / HTTP/1.1\r\n\r\npassword=***&x=1"
+        );
+    }
+
+    #[test]
+    fn what_is_behind_a_hole_in_a_head_is_hidden_up_to_its_line() {
+        let mut lines = Lines::default();
+        lines.bytes(&mut b"GET / HTTP/1.1\r\nHost: a\r\n".to_vec());
+        lines.hole();
+        let mut rest = b"cr3t\r\nX: y\r\n\r\n".to_vec();
+        lines.bytes(&mut rest);
+        assert_eq!(rest, b"****\r\nX: y\r\n\r\n");
+        // Unless it is a message's begin.
+        let mut lines = Lines::default();
+        lines.bytes(&mut b"POST / HTTP/1.1\r\nHost: a\r\n\r\nbody".to_vec());
+        lines.hole();
+        let mut rest = b"}GET /b HTTP/1.1\r\nX: y\r\n\r\n".to_vec();
+        lines.bytes(&mut rest);
+        assert_eq!(rest, b"}GET /b HTTP/1.1\r\nX: y\r\n\r\n");
+        // Or the rest of another head.
+        lines.hole();
+        let mut rest = b"s3cr3t\r\nX: y\r\n\r\n5\r\n".to_vec();
+        lines.bytes(&mut rest);
+        assert_eq!(rest, b"******\r\nX: y\r\n\r\n5\r\n");
+        // A body's chunks stay as they are.
+        lines.hole();
+        let mut rest = b"12\r\nabc\r\n0\r\n\r\n".to_vec();
+        lines.bytes(&mut rest);
+        assert_eq!(rest, b"12\r\nabc\r\n0\r\n\r\n");
+    }
+}

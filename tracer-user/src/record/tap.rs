@@ -1,0 +1,150 @@
+//! The pipeline's end of a recording: inputs into blocks, blocks to the writer's thread.
+//!
+//! It copies an input's bytes, and never waits for a disk: what finds no room is counted, and told in
+//! the recording where it is missing.
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
+use std::time::{Duration, Instant};
+
+use super::{BLOCK, Input};
+use crate::event::{ConnectionId, Event};
+use crate::probe::KernelCounters;
+use crate::resource::Resource;
+
+/// Blocks that may wait for the writer: 16 MiB, some 0.3 s of what a service at 60,000 requests a second
+/// moves, which a disk's hiccup takes.
+pub(super) const WAITING: usize = 1024;
+
+/// Where the pipeline puts what it is given.
+pub struct Tap {
+    block: Vec<u8>,
+    /// Events in it.
+    events: u64,
+    full: SyncSender<Vec<u8>>,
+    /// Blocks that were written, to be filled again.
+    empty: Receiver<Vec<u8>>,
+    /// Closed when the writer has ended.
+    ended: Receiver<()>,
+    began: Instant,
+    lost: u64,
+    /// Of the lost ones, those that the recording does not tell of yet.
+    untold: u64,
+}
+
+impl Tap {
+    pub(super) fn new(
+        full: SyncSender<Vec<u8>>,
+        empty: Receiver<Vec<u8>>,
+        ended: Receiver<()>,
+    ) -> Tap {
+        Tap {
+            block: Vec::with_capacity(2 * BLOCK),
+            events: 0,
+            full,
+            empty,
+            ended,
+            began: Instant::now(),
+            lost: 0,
+            untold: 0,
+        }
+    }
+
+    /// Events that are not in the recording, for want of room.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// After the tracker has taken it: what it asked for and told meanwhile stands before.
+    pub fn event(&mut self, event: &Event<'_>) {
+        self.events += 1;
+        self.put(&Input::Event(event.clone()));
+    }
+
+    /// What a process is called.
+    pub fn process(&mut self, resource: &Resource) {
+        self.put(&Input::Process(resource.clone()));
+    }
+
+    /// That connection is cut into frames.
+    pub fn framed(&mut self, connection: ConnectionId, http2: bool) {
+        self.put(&Input::Framed { connection, http2 });
+    }
+
+    /// That connection carries nothing that is known.
+    pub fn ignored(&mut self, connection: ConnectionId) {
+        self.put(&Input::Ignored(connection));
+    }
+
+    /// Events are, or are not, missing between those that come next.
+    pub fn gap(&mut self, in_gap: bool) {
+        self.put(&Input::Gap(in_gap));
+    }
+
+    /// The exporter is told the time.
+    pub fn told(&mut self, now: Instant) {
+        let since = now.saturating_duration_since(self.began);
+        self.put(&Input::Told(since.as_nanos() as u64));
+    }
+
+    /// The tracker is told the time: often enough for what waits in memory to go to the file, too.
+    pub fn clock(&mut self, boot_ns: u64, to_unix: i64) {
+        self.put(&Input::Clock { boot_ns, to_unix });
+        self.pass_on();
+    }
+
+    /// Idle connections are looked for.
+    pub fn swept(&mut self) {
+        self.put(&Input::Swept);
+    }
+
+    /// Ends the recording, and waits for what was written to reach the file, but no longer than that.
+    /// Returns how many events are not in it.
+    pub fn finish(mut self, kernel: KernelCounters, timeout: Duration) -> u64 {
+        let deadline = Instant::now() + timeout;
+        self.put(&Input::Stopped(kernel));
+        let mut last = std::mem::take(&mut self.block);
+        while let Err(TrySendError::Full(block)) = self.full.try_send(last) {
+            if Instant::now() >= deadline {
+                self.lost += self.events;
+                return self.lost;
+            }
+            last = block;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        drop(self.full);
+        let left = deadline.saturating_duration_since(Instant::now());
+        // Its end or the time's: a thread that hangs in a write ends with the process.
+        _ = self.ended.recv_timeout(left);
+        self.lost
+    }
+
+    fn put(&mut self, input: &Input<'_>) {
+        let block = std::mem::take(&mut self.block);
+        // Memory is all that it could want.
+        self.block = postcard::to_extend(input, block).unwrap_or_default();
+        if self.block.len() >= BLOCK {
+            self.pass_on();
+        }
+    }
+
+    fn pass_on(&mut self) {
+        let next = self.empty.try_recv();
+        let next = next.unwrap_or_else(|_| Vec::with_capacity(2 * BLOCK));
+        let block = std::mem::replace(&mut self.block, next);
+        let events = std::mem::take(&mut self.events);
+        match self.full.try_send(block) {
+            Ok(()) => self.untold = 0,
+            Err(TrySendError::Full(mut block) | TrySendError::Disconnected(mut block)) => {
+                self.lost += events;
+                self.untold += events;
+                block.clear();
+                self.block = block;
+            }
+        }
+        if self.untold > 0 {
+            let lost = Input::Lost(self.untold);
+            let block = std::mem::take(&mut self.block);
+            self.block = postcard::to_extend(&lost, block).unwrap_or_default();
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The file, and the thread that writes it.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+
+use flate2::write::DeflateEncoder;
+use flate2::{Compression, Crc};
+
+use super::redact::Redactor;
+use super::{FORMAT, Header, MAGIC, Tap, tap};
+use crate::span::Seed;
+
+/// Its owner's alone: it holds what went over the wire.
+const MODE: u32 = 0o600;
+
+/// What becomes of credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrets {
+    /// Overwritten before they reach the file.
+    Redacted,
+    /// Kept, as the user asked.
+    Kept,
+}
+
+/// A file that is to hold a recording: open since the start, so that a path that cannot be written
+/// shows before anything is attached.
+pub struct Recording {
+    file: File,
+    path: PathBuf,
+    secrets: Secrets,
+}
+
+impl Recording {
+    /// Creates the file, or empties the one that is there.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn create(path: &Path, secrets: Secrets) -> io::Result<Recording> {
+        let mut options = OpenOptions::new();
+        let file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(MODE)
+            .open(path)?;
+        // One that was there may be open to others.
+        if file.metadata()?.is_file() {
+            file.set_permissions(Permissions::from_mode(MODE))?;
+        }
+        Ok(Recording {
+            file,
+            path: path.to_owned(),
+            secrets,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Begins it. `probes`: which of them see what is recorded.
+    ///
+    /// # Errors
+    /// The file cannot be written, or there is no thread to be had.
+    pub fn start(mut self, probes: &str, boot_to_unix: i64, seed: Seed) -> io::Result<Tap> {
+        let header = Header {
+            format: FORMAT,
+            tracer: env!("CARGO_PKG_VERSION").to_owned(),
+            probes: probes.to_owned(),
+            secrets: self.secrets == Secrets::Kept,
+            boot_to_unix,
+            seed,
+        };
+        let json = serde_json::to_string(&header)?;
+        self.file
+            .write_all(format!("{MAGIC} {json}\n").as_bytes())?;
+        let (full, blocks) = sync_channel(tap::WAITING);
+        let (empties, empty) = channel();
+        let (alive, ended) = channel::<()>();
+        std::thread::Builder::new()
+            .name("tracer-record".to_owned())
+            .spawn(move || {
+                let path = self.path.clone();
+                if let Err(error) = self.write(&blocks, &empties) {
+                    log::error!(
+                        "--record {}: {error}: the recording ends here, tracing goes on",
+                        path.display()
+                    );
+                }
+                drop(alive);
+            })?;
+        Ok(Tap::new(full, empty, ended))
+    }
+
+    /// Writes block by block until the tap is gone.
+    fn write(self, blocks: &Receiver<Vec<u8>>, empties: &Sender<Vec<u8>>) -> io::Result<()> {
+        let mut redactor = (self.secrets == Secrets::Redacted).then(Redactor::default);
+        let mut out = DeflateEncoder::new(self.file, Compression::fast());
+        while let Ok(mut block) = blocks.recv() {
+            if let Some(redactor) = &mut redactor {
+                block = redactor.block(block);
+            }
+            write_block(&mut out, &block)?;
+            block.clear();
+            // The tap is gone at the end.
+            _ = empties.send(block);
+        }
+        if let Some(redactor) = &mut redactor {
+            write_block(&mut out, &redactor.rest())?;
+        }
+        out.finish()?;
+        Ok(())
+    }
+}
+
+/// Writes what was put together at once, as blocks that a reader takes; all of it is in the file then,
+/// however that ends.
+fn write_block(out: &mut DeflateEncoder<File>, block: &[u8]) -> io::Result<()> {
+    if block.is_empty() {
+        return Ok(());
+    }
+    let mut crc = Crc::new();
+    crc.update(block);
+    out.write_all(&(block.len() as u32).to_le_bytes())?;
+    out.write_all(&crc.sum().to_le_bytes())?;
+    out.write_all(block)?;
+    out.flush()
+}

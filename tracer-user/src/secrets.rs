@@ -1,0 +1,111 @@
+//! What is taken for a secret by its name: fields of heads, and parameters of a query. A leaf.
+//!
+//! Bias: a word of the name is enough. What is hidden without need can be looked up at its source;
+//! what got out cannot be taken back.
+
+/// Parts of names, in lower case.
+const WORDS: [&str; 9] = [
+    "token",
+    "secret",
+    "passw",
+    "apikey",
+    "api-key",
+    "api_key",
+    "signature",
+    "credential",
+    "accesskey",
+];
+
+/// Longest name that is looked at: the longest in use have some 30 bytes.
+pub const LONGEST_NAME: usize = 64;
+
+/// Whether a field of that name authorises: of HTTP or RPC, in any case.
+pub fn is_field(name: &[u8]) -> bool {
+    let exact = [
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "cookie2",
+        "set-cookie",
+        "set-cookie2",
+        "x-auth",
+    ];
+    let is = |word: &&str| name.eq_ignore_ascii_case(word.as_bytes());
+    exact.iter().any(is) || holds_word(name)
+}
+
+/// Whether a parameter of that name signs or authorises. The conventions' list, and those that begin the
+/// same way everywhere.
+pub fn is_parameter(name: &[u8]) -> bool {
+    let exact = ["sig", "auth", "pwd", "jwt"];
+    let is = |word: &&str| name.eq_ignore_ascii_case(word.as_bytes());
+    exact.iter().any(is) || holds_word(name)
+}
+
+fn holds_word(name: &[u8]) -> bool {
+    let name = &name[..name.len().min(LONGEST_NAME)];
+    let in_name = |word: &&str| {
+        name.windows(word.len())
+            .any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    WORDS.iter().any(in_name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_that_authorise() {
+        for name in [
+            "Authorization",
+            "proxy-authorization",
+            "Cookie",
+            "set-cookie",
+            "X-Api-Key",
+            "x-auth-token",
+            "gdpr-token",
+            "X-CSRF-Token",
+        ] {
+            assert!(is_field(name.as_bytes()), "{name}");
+        }
+        for name in [
+            ":authority",
+            "traceparent",
+            "tracestate",
+            "b3",
+            "x-b3-traceid",
+            "uber-trace-id",
+            "sw8",
+            "x-datadog-trace-id",
+            "x-amzn-trace-id",
+            "grpc-trace-bin",
+            "content-type",
+            "rpc-transit-gateway",
+            "",
+        ] {
+            assert!(!is_field(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn parameters_that_authorise() {
+        for name in [
+            "token",
+            "access_token",
+            "sig",
+            "Signature",
+            "X-Amz-Credential",
+            "X-Amz-Security-Token",
+            "X-Goog-Signature",
+            "AWSAccessKeyId",
+            "api_key",
+            "password",
+        ] {
+            assert!(is_parameter(name.as_bytes()), "{name}");
+        }
+        for name in ["id", "q", "page", "signal", "design", "author"] {
+            assert!(!is_parameter(name.as_bytes()), "{name}");
+        }
+    }
+}
