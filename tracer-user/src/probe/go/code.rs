@@ -47,10 +47,23 @@ pub(super) fn after_stack_check(code: &[u8]) -> Option<u64> {
 /// `fsbase`.
 pub(super) fn place_of_g(code: &[u8]) -> Option<i64> {
     let place: [u8; 4] = match code {
-        // mov %fs:place,%rdi
-        [0x64, 0x48, 0x8b, 0x3c, 0x25, a, b, c, d, ..] => [*a, *b, *c, *d],
-        // mov $place,%rcx; mov %fs:(%rcx),%rdi
-        [0x48, 0xc7, 0xc1, a, b, c, d, 0x64, 0x48, 0x8b, 0x39, ..] => [*a, *b, *c, *d],
+        // mov %fs:place,%rdi; before Go 1.22 to %rbx
+        [0x64, 0x48, 0x8b, 0x3c | 0x1c, 0x25, a, b, c, d, ..] => [*a, *b, *c, *d],
+        // mov $place,%rcx; mov %fs:(%rcx),%rdi; likewise
+        [
+            0x48,
+            0xc7,
+            0xc1,
+            a,
+            b,
+            c,
+            d,
+            0x64,
+            0x48,
+            0x8b,
+            0x39 | 0x19,
+            ..,
+        ] => [*a, *b, *c, *d],
         _ => return None,
     };
     Some(i32::from_le_bytes(place).into())
@@ -127,6 +140,13 @@ mod tests {
         ];
         assert_eq!(place_of_g(&independent), Some(-8));
         assert_eq!(place_of_g(&independent[..10]), None);
+        // Go 1.21.13.
+        let plain = [0x64, 0x48, 0x8b, 0x1c, 0x25, 0xf8, 0xff, 0xff, 0xff];
+        assert_eq!(place_of_g(&plain), Some(-8));
+        let independent = [
+            0x48, 0xc7, 0xc1, 0xf8, 0xff, 0xff, 0xff, 0x64, 0x48, 0x8b, 0x19,
+        ];
+        assert_eq!(place_of_g(&independent), Some(-8));
     }
 
     #[test]
