@@ -1,8 +1,8 @@
-//! What a backend's own API says of real traffic, once it has what the agent gives it. Which hooks the
-//! agent has makes no difference here, so these run with one family alone.
+//! What a backend's own API says of real traffic, once it has what the agent gives it.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use serde_json::Value as Json;
 use tests::agent::{Agent, Family};
@@ -97,19 +97,25 @@ fn prometheus(family: Family) {
     }
 }
 
+/// Requests of the shop, and as many of the gateway.
+const EACH: usize = 10;
+
 /// Each span as the agent prints it is what Jaeger and Zipkin have got of it by way of a Collector.
 fn traces(family: Family) {
-    let (jaeger, zipkin) = (Jaeger::start(), Zipkin::start());
-    let collector = Collector::start_with(&[
-        ("otlp_http", &jaeger.endpoint()),
-        ("zipkin", &zipkin.endpoint()),
-    ]);
+    // Java takes its time to come up.
+    let zipkin = thread::spawn(Zipkin::start);
+    let jaeger = Jaeger::start();
     let stock = shop("stock", &[]);
     let shop = shop("shop", &[&stock.address.port().to_string()]);
     let kitex = Stack::Kitex("framed", Form::Thrift).serve();
     let mut gateway = Command::new(servers::go("go-rpc"));
     gateway.args(["gateway", "0", &kitex.address.to_string(), "ttheader"]);
     let gateway = Server::announced(&mut gateway);
+    let zipkin = zipkin.join().expect("Zipkin");
+    let collector = Collector::start_with(&[
+        ("otlp_http", &jaeger.endpoint()),
+        ("zipkin", &zipkin.endpoint()),
+    ]);
     let pids = [&stock, &shop, &kitex, &gateway].map(|server| server.pid().to_string());
     let agent = Agent::start([
         "-p",
@@ -121,8 +127,8 @@ fn traces(family: Family) {
         "--probes",
         family.name(),
     ]);
-    let mut exchanges = load::run(shop.address, 1, 20, shopping);
-    exchanges.extend(load::run(gateway.address, 2, 20, |number| Request {
+    let mut exchanges = load::run(shop.address, 1, EACH, shopping);
+    exchanges.extend(load::run(gateway.address, 2, EACH, |number| Request {
         method: "POST",
         body: Body::Length(1 + number),
         ..get(format!("/{number}"))

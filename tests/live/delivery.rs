@@ -1,5 +1,4 @@
-//! Delivery through what lies between the agent and its endpoint. Which hooks the agent has makes no
-//! difference here, so these run with one family alone.
+//! Delivery through what lies between the agent and its endpoint.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
