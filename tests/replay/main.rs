@@ -1,0 +1,71 @@
+//! Recordings of real servers and clients, replayed without root: what comes out is what came out live.
+//!
+//! `fixtures/recordings` has them, with the lines of `-o json` beside each. They were made by
+//! `tracer -p ... -o json --record FILE` on programs of the live tests, and hold no secrets. Who changes what spans
+//! say looks at the difference, and then has `tracer replay X.rec -o json > X.json` say it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use tests::agent;
+use tests::servers::fixture;
+
+/// The recordings, and what they hold.
+fn recordings() -> Vec<PathBuf> {
+    let folder = fs::read_dir(fixture("recordings")).expect("a folder");
+    let files = folder.map(|entry| entry.expect("a file").path());
+    let mut files: Vec<PathBuf> = files
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rec"))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty());
+    files
+}
+
+/// Whether there is an agent to try; `cargo xtask test` builds one.
+fn can_run() -> bool {
+    let can = agent::program().is_some();
+    assert!(can || std::env::var_os("CI").is_none(), "no agent to try");
+    can
+}
+
+#[test]
+fn recordings_make_the_spans_that_they_made_live() {
+    if !can_run() {
+        return;
+    }
+    for path in recordings() {
+        let wanted = fs::read_to_string(path.with_extension("json")).expect("beside it");
+        let wanted: Vec<&str> = wanted.lines().collect();
+        let shown = path.to_str().expect("a path");
+        let (code, stdout, stderr) = agent::run(&["replay", shown, "-o", "json"]);
+        assert_eq!(code, 0, "{shown}: {stderr:#?}");
+        assert_eq!(stderr.len(), 1, "{shown}: the summary alone: {stderr:#?}");
+        assert_eq!(stdout, wanted, "{shown}");
+    }
+}
+
+#[test]
+fn what_cannot_be_replayed_whole_is_told_in_one_line() {
+    if !can_run() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("recording");
+    let shown = file.to_str().expect("a path");
+    let whole = fs::read(&recordings()[0]).expect("ours");
+    for (bytes, code, word) in [
+        (&whole[..whole.len() / 2], 0, "is cut"),
+        (&whole[..10], 1, "neither a recording"),
+        (&b""[..], 1, "neither a recording"),
+    ] {
+        fs::write(&file, bytes).expect("written");
+        let (ended, _, stderr) = agent::run(&["replay", shown, "-o", "json"]);
+        assert_eq!(ended, code, "{stderr:#?}");
+        let said = stderr.iter().filter(|line| line.contains(word));
+        assert_eq!(said.count(), 1, "{stderr:#?}");
+    }
+    let (code, _, stderr) = agent::run(&["replay", "/no/such/file"]);
+    assert_eq!((code, stderr.len()), (1, 1), "{stderr:#?}");
+    assert!(stderr[0].contains("/no/such/file"), "{stderr:#?}");
+}
