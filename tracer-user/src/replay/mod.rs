@@ -1,10 +1,13 @@
-//! Spans of a file: a recording (`--record`) goes through the stations once more.
+//! Spans of a file: a recording (`--record`) goes through the stations once more, and so does a capture
+//! ([`pcap`]).
 //!
-//! It is given to them as it was recorded, as fast as they and who takes their spans go; the clocks are the
-//! recording's. So the spans are the same, ids included, and so are the lines of `-o json`.
+//! A recording is given to them as it was recorded, as fast as they and who takes their spans go; the clocks
+//! are the recording's. So the spans are the same, ids included, and so are the lines of `-o json`.
+
+pub mod pcap;
 
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Read as _, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -12,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 
+use self::pcap::Capture;
 use crate::counters::Counters;
 use crate::probe::KernelCounters;
 use crate::record::{self, End, Input, Reader};
@@ -30,7 +34,15 @@ pub struct Error {
 }
 
 /// A file to be replayed.
-pub struct Replay {
+pub enum Replay {
+    /// A recording.
+    Recording(Recording),
+    /// A capture.
+    Capture(Capture),
+}
+
+/// A recording to be replayed.
+pub struct Recording {
     path: PathBuf,
     reader: Reader<BufReader<File>>,
 }
@@ -41,30 +53,61 @@ impl Replay {
     /// # Errors
     /// It can't be read, or is none.
     pub fn open(path: &Path) -> Result<Replay, Error> {
-        let opened = File::open(path).and_then(|file| {
-            // Reading a folder fails later, and says less.
-            match file.metadata()?.is_dir() {
-                true => Err(io::ErrorKind::IsADirectory.into()),
-                false => Ok(file),
-            }
-        });
-        let reader = opened
-            .map_err(record::Error::from)
-            .and_then(|file| Reader::new(BufReader::new(file)));
-        match reader {
-            Ok(reader) => Ok(Replay {
-                path: path.to_owned(),
-                reader,
-            }),
-            Err(error) => Err(Error {
-                path: path.to_owned(),
-                error,
-            }),
+        Replay::read(path).map_err(|error| Error {
+            path: path.to_owned(),
+            error,
+        })
+    }
+
+    fn read(path: &Path) -> Result<Replay, record::Error> {
+        let mut file = File::open(path)?;
+        // Reading a folder fails later, and says less.
+        if file.metadata()?.is_dir() {
+            return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
         }
+        let mut begin = Vec::new();
+        (&mut file).take(4).read_to_end(&mut begin)?;
+        file.rewind()?;
+        if begin
+            .first_chunk()
+            .is_some_and(|begin| Capture::begins(*begin))
+        {
+            return Ok(Replay::Capture(Capture::open(path, file)?));
+        }
+        Ok(Replay::Recording(Recording {
+            path: path.to_owned(),
+            reader: Reader::new(BufReader::new(file))?,
+        }))
     }
 
     /// Replays it, until it ends or `stopped` says so; then delivers what waits.
     pub fn run(
+        self,
+        outlets: Outlets,
+        resource: resource::Options,
+        stopped: impl FnMut() -> bool,
+    ) -> Counters {
+        match self {
+            Replay::Recording(recording) => recording.run(outlets, resource, stopped),
+            Replay::Capture(capture) => capture.run(outlets, resource, stopped),
+        }
+    }
+}
+
+/// Waits while who takes the spans does not keep up. Whether it is over: nobody takes them, or `stopped`
+/// says so.
+fn held_up(stations: &Stations, stopped: &mut impl FnMut() -> bool) -> bool {
+    while stations.are_behind() {
+        if stations.are_deserted() || stopped() {
+            return true;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    stations.are_deserted() || stopped()
+}
+
+impl Recording {
+    fn run(
         mut self,
         outlets: Outlets,
         resource: resource::Options,
@@ -93,10 +136,7 @@ impl Replay {
                         unix_ns: unix(boot_ns, to_unix),
                         ..Source::default()
                     });
-                    while stations.are_behind() && !stopped() {
-                        std::thread::sleep(PAUSE);
-                    }
-                    if stations.are_deserted() || stopped() {
+                    if held_up(&stations, &mut stopped) {
                         break None;
                     }
                 }
