@@ -270,7 +270,8 @@ fn is_name(text: &str) -> bool {
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
     };
-    text.contains('.') && text.split('.').all(word)
+    let is_file = text.ends_with(".json");
+    text.contains('.') && !is_file && text.split('.').all(word)
 }
 
 /// The files in which names are given out.
