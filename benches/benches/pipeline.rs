@@ -189,7 +189,7 @@ impl Records {
         b.extend(now.to_ne_bytes());
         b.extend((now + 5_000).to_ne_bytes());
         b.extend(((100u64 << 32) | 100).to_ne_bytes());
-        b.extend(0u64.to_ne_bytes());
+        b.extend([0; 8 + 8]);
         b.extend(head);
         let padding = area.expect("heads of this bench are small") - head.len();
         b.resize(b.len() + padding, 0);
