@@ -1,21 +1,23 @@
 //! Recordings of real servers and clients, replayed without root: what comes out is what came out live.
 //!
 //! `fixtures/recordings` has them, with the lines of `-o json` beside each. They were made by
-//! `tracer -p ... -o json --record FILE` on programs of the live tests, and hold no secrets. Who changes what spans
-//! say looks at the difference, and then has `tracer replay X.rec -o json > X.json` say it.
+//! `tracer -p ... -o json --record FILE` on programs of the live tests, and hold no secrets. One is a capture:
+//! `tcpdump -i lo` of grpcio with itself, unary and streaming calls at once, of which the lines were held against
+//! what its client asked for. Who changes what spans say looks at the difference, and then has
+//! `tracer replay X.rec -o json > X.json` say it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tests::agent;
 use tests::servers::fixture;
 
-/// The recordings, and what they hold.
-fn recordings() -> Vec<PathBuf> {
+/// The files of that extension: `rec` for recordings.
+fn files(extension: &str) -> Vec<PathBuf> {
     let folder = fs::read_dir(fixture("recordings")).expect("a folder");
     let files = folder.map(|entry| entry.expect("a file").path());
     let mut files: Vec<PathBuf> = files
-        .filter(|path| path.extension().is_some_and(|extension| extension == "rec"))
+        .filter(|path| path.extension().is_some_and(|has| has == extension))
         .collect();
     files.sort();
     assert!(!files.is_empty());
@@ -34,15 +36,34 @@ fn recordings_make_the_spans_that_they_made_live() {
     if !can_run() {
         return;
     }
-    for path in recordings() {
-        let wanted = fs::read_to_string(path.with_extension("json")).expect("beside it");
-        let wanted: Vec<&str> = wanted.lines().collect();
-        let shown = path.to_str().expect("a path");
-        let (code, stdout, stderr) = agent::run(&["replay", shown, "-o", "json"]);
-        assert_eq!(code, 0, "{shown}: {stderr:#?}");
-        assert_eq!(stderr.len(), 1, "{shown}: the summary alone: {stderr:#?}");
-        assert_eq!(stdout, wanted, "{shown}");
+    for path in files("rec") {
+        let said = makes_what_is_beside_it(&path);
+        assert_eq!(said.len(), 1, "{path:?}: the summary alone: {said:#?}");
     }
+}
+
+#[test]
+fn captures_make_the_spans_of_both_ends() {
+    if !can_run() {
+        return;
+    }
+    for path in files("pcapng") {
+        let said = makes_what_is_beside_it(&path);
+        assert!(said[0].ends_with("76 packets, 1 connections"), "{said:#?}");
+        assert_eq!(said.len(), 2, "{path:?}: and the summary: {said:#?}");
+    }
+}
+
+/// What a replay says on standard error, where its spans are the expected ones.
+#[track_caller]
+fn makes_what_is_beside_it(path: &Path) -> Vec<String> {
+    let wanted = fs::read_to_string(path.with_extension("json")).expect("beside it");
+    let wanted: Vec<&str> = wanted.lines().collect();
+    let shown = path.to_str().expect("a path");
+    let (code, stdout, stderr) = agent::run(&["replay", shown, "-o", "json"]);
+    assert_eq!(code, 0, "{shown}: {stderr:#?}");
+    assert_eq!(stdout, wanted, "{shown}");
+    stderr
 }
 
 #[test]
@@ -53,7 +74,7 @@ fn what_cannot_be_replayed_whole_is_told_in_one_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("recording");
     let shown = file.to_str().expect("a path");
-    let whole = fs::read(&recordings()[0]).expect("ours");
+    let whole = fs::read(&files("rec")[0]).expect("ours");
     for (bytes, code, word) in [
         (&whole[..whole.len() / 2], 0, "is cut"),
         (&whole[..10], 1, "neither a recording"),
