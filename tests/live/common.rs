@@ -1,6 +1,7 @@
 //! What most live tests begin with: an agent on some processes, sending to a sink of this process.
 
 use std::fmt::Display;
+use std::process::Command;
 
 use tests::agent::{Agent, Stats};
 use tests::servers::{self, Server};
@@ -27,6 +28,24 @@ impl Traced {
     /// Likewise, with further arguments.
     #[track_caller]
     pub fn attach_with(family: Family, pids: &[u32], more: &[&str]) -> Traced {
+        Traced::started(family, pids, more, |_| ())
+    }
+
+    /// Likewise, reading propagated contexts of that format alone.
+    #[track_caller]
+    pub fn attach_reading(family: Family, pids: &[u32], format: &str) -> Traced {
+        Traced::started(family, pids, &[], |command| {
+            command.env("OTEL_PROPAGATORS", format);
+        })
+    }
+
+    #[track_caller]
+    fn started(
+        family: Family,
+        pids: &[u32],
+        more: &[&str],
+        change: impl FnOnce(&mut Command),
+    ) -> Traced {
         let sink = Sink::start();
         let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
         let pids = pids.join(",");
@@ -34,7 +53,8 @@ impl Traced {
         let mut arguments = vec!["-p", &pids, "--otlp-endpoint", &endpoint];
         arguments.extend(["--probes", family.name()]);
         arguments.extend(more);
-        let agent = Agent::start(arguments);
+        let agent = Agent::spawn_with(arguments, change);
+        agent.wait_ready();
         // These tests hold that nothing is lost, with load generator and server as fast as they can on
         // all processors: so far behind that its ring is full the agent is by the scheduler's choice.
         agent.process.go_first();

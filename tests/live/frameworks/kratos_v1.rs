@@ -1,10 +1,9 @@
 //! Kratos as it was before OpenTelemetry, held against what its own tracing answers: both sides of both
 //! hops in one trace, which is the caller's or else the service's own, and each answer's span told.
 
-use tests::agent::{Agent, Family};
+use tests::agent::Family;
 use tests::frameworks::serve_kratos_v1;
 use tests::load::{self, Request, get};
-use tests::sink::Sink;
 use tests::span::{CLIENT, SERVER, Span};
 
 use super::Differences;
@@ -38,17 +37,8 @@ fn request(number: usize) -> Request {
 
 fn answers(family: Family) {
     let (front, behind) = serve_kratos_v1();
-    let pids = format!("{},{}", front.pid(), behind.pid());
-    let sink = Sink::start();
-    let endpoint = sink.endpoint();
-    let arguments = ["-p", &pids, "--otlp-endpoint", &endpoint];
-    let arguments = [&arguments[..], &["--probes", family.name()]].concat();
-    let agent = Agent::spawn_with(arguments, |command| {
-        // The load's own context is of another format, which this service neither reads nor passes on.
-        command.env("OTEL_PROPAGATORS", "kratos");
-    });
-    agent.wait_ready();
-    let traced = Traced { agent, sink };
+    // The load's own context is of another format, which this service neither reads nor passes on.
+    let traced = Traced::attach_reading(family, &[front.pid(), behind.pid()], "kratos");
     let exchanges = load::run(front.address, 4, REQUESTS, request);
     let (spans, _) = traced.finish();
     assert_eq!(spans.len(), 3 * REQUESTS);

@@ -1,10 +1,9 @@
 //! go-zero as it was before OpenTelemetry, held against what its own tracing told its handlers: both
 //! sides of both hops in one trace, each span where go-zero has it.
 
-use tests::agent::{Agent, Family};
+use tests::agent::Family;
 use tests::frameworks::serve_legacy;
 use tests::load::{self, Request, get};
-use tests::sink::Sink;
 use tests::span::{CLIENT, SERVER, Span};
 
 use super::Differences;
@@ -32,17 +31,8 @@ fn request(number: usize) -> Request {
 
 fn legacy(family: Family) {
     let (front, behind) = serve_legacy();
-    let pids = format!("{},{}", front.pid(), behind.pid());
-    let sink = Sink::start();
-    let endpoint = sink.endpoint();
-    let arguments = ["-p", &pids, "--otlp-endpoint", &endpoint];
-    let arguments = [&arguments[..], &["--probes", family.name()]].concat();
-    let agent = Agent::spawn_with(arguments, |command| {
-        // The load's own context is of another format, which this service neither reads nor passes on.
-        command.env("OTEL_PROPAGATORS", "go-zero");
-    });
-    agent.wait_ready();
-    let traced = Traced { agent, sink };
+    // The load's own context is of another format, which this service neither reads nor passes on.
+    let traced = Traced::attach_reading(family, &[front.pid(), behind.pid()], "go-zero");
     let exchanges = load::run(front.address, 4, REQUESTS, request);
     let (spans, _) = traced.finish();
     assert_eq!(spans.len(), 3 * REQUESTS);
