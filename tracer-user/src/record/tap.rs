@@ -119,12 +119,16 @@ impl Tap {
     }
 
     fn put(&mut self, input: &Input<'_>) {
-        let block = std::mem::take(&mut self.block);
-        // Memory is all that it could want.
-        self.block = postcard::to_extend(input, block).unwrap_or_default();
+        self.append(input);
         if self.block.len() >= BLOCK {
             self.pass_on();
         }
+    }
+
+    fn append(&mut self, input: &Input<'_>) {
+        let block = std::mem::take(&mut self.block);
+        // Memory is all that it could want.
+        self.block = postcard::to_extend(input, block).unwrap_or_default();
     }
 
     fn pass_on(&mut self) {
@@ -142,9 +146,7 @@ impl Tap {
             }
         }
         if self.untold > 0 {
-            let lost = Input::Lost(self.untold);
-            let block = std::mem::take(&mut self.block);
-            self.block = postcard::to_extend(&lost, block).unwrap_or_default();
+            self.append(&Input::Lost(self.untold));
         }
     }
 }

@@ -180,11 +180,10 @@ impl Frames {
 
     /// A header block is over.
     fn header_block(&mut self, held: &mut [u8]) {
-        if std::mem::take(&mut self.broken) {
+        if self.broken {
             self.decoder.lose();
-            for range in self.block.drain(..) {
-                held[range].fill(DAMAGED);
-            }
+            self.give_up(held);
+            self.broken = false;
             return;
         }
         let ranges = std::mem::take(&mut self.block);
