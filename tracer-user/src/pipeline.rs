@@ -16,15 +16,8 @@ use crate::event::{self, Event, ProcessChange};
 use crate::probe::{KernelCounters, Probes, Waker};
 use crate::resource;
 use crate::span::{boot_now, boot_to_unix};
-use crate::stations::{Describe, Source, Stations};
+use crate::stations::{Describe, SWEEP, Source, Stations, TICK};
 use crate::target::Targets;
-
-/// Between two looks at what is due: export batches, held spans, the clock. A tenth of what a person
-/// takes for "at once".
-const TICK: Duration = Duration::from_millis(100);
-
-/// Between two looks at what goes wrong slowly: idle connections, processes that vanished.
-const SWEEP: Duration = Duration::from_secs(60);
 
 /// Between two warnings of the same kind: often enough to be seen, too seldom to bury the rest.
 const WARNING: Duration = Duration::from_secs(10);

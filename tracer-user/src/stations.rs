@@ -21,6 +21,14 @@ use crate::resource::SharedResource;
 use crate::semconv::Paths;
 use crate::span::{Host, Seed, Span, Tracker, TrackerCounts};
 
+/// Between two calls of [`Stations::clock`]: looks at what is due, such as export batches and held spans.
+/// A tenth of what a person takes for "at once".
+pub const TICK: Duration = Duration::from_millis(100);
+
+/// Between two calls of [`Stations::sweep`]: looks at what goes wrong slowly, such as idle connections and
+/// processes that vanished.
+pub const SWEEP: Duration = Duration::from_secs(60);
+
 /// How long the last spans may take to be delivered: what orchestrators give a process to end, less
 /// what ending takes otherwise (Kubernetes: 30 s; systemd: 90 s; Docker: 10 s).
 const FINISH: Duration = Duration::from_secs(8);
@@ -52,8 +60,6 @@ pub type Describe = Box<dyn FnMut(u32) -> SharedResource + Send>;
 pub struct Stations {
     tracker: Tracker,
     outlet: Outlet,
-    /// See [`Tracker::gap`].
-    in_gap: bool,
 }
 
 /// What is known where the inputs come from.
@@ -154,20 +160,16 @@ impl Stations {
                 framed: Vec::new(),
                 told: Vec::new(),
             },
-            in_gap: false,
         }
     }
 
     /// Whether events are missing between those that come next; see [`Tracker::gap`].
     pub fn gap(&mut self, in_gap: bool) {
-        if in_gap == self.in_gap {
-            return;
-        }
-        self.in_gap = in_gap;
-        if let Some(tap) = &mut self.outlet.tap {
+        if self.tracker.gap(in_gap)
+            && let Some(tap) = &mut self.outlet.tap
+        {
             tap.gap(in_gap);
         }
-        self.tracker.gap(in_gap);
     }
 
     /// Takes what the kernel saw next.
@@ -187,7 +189,7 @@ impl Stations {
         }
     }
 
-    /// Time passed, as the kernel's clock and the wall's have it: about every 100 ms.
+    /// Time passed, as the kernel's clock and the wall's have it: every [`TICK`].
     pub fn clock(&mut self, boot_ns: u64, to_unix: i64) {
         if let Some(tap) = &mut self.outlet.tap {
             tap.clock(boot_ns, to_unix);
@@ -204,7 +206,7 @@ impl Stations {
         self.outlet.exporter.tick(now);
     }
 
-    /// Looks for what was idle for long: about every minute.
+    /// Looks for what was idle for long: every [`SWEEP`].
     pub fn sweep(&mut self, unix_ns: u64) {
         if let Some(tap) = &mut self.outlet.tap {
             tap.swept();

@@ -191,10 +191,10 @@ impl Tracker {
 
     /// Whether events are missing between those that come next, no matter whose. Where they are, nothing
     /// that anybody does tells who caused what: the end of one thing and the begin of another may be
-    /// among them.
-    pub fn gap(&mut self, in_gap: bool) {
+    /// among them. Returns whether that is news.
+    pub fn gap(&mut self, in_gap: bool) -> bool {
         if in_gap == self.in_gap {
-            return;
+            return false;
         }
         self.in_gap = in_gap;
         if in_gap {
@@ -208,6 +208,7 @@ impl Tracker {
             process.habits.forget_executors();
             process.habits.unseen(self.now);
         }
+        true
     }
 
     /// Time passed: `now` in boot-time ns. Call about every 100 ms.

@@ -24,17 +24,17 @@ use crate::counters::Counters;
 use crate::probe::KernelCounters;
 use crate::resource::{self, Resource, Value};
 use crate::span::Seed;
-use crate::stations::{Outlets, Source, Stations};
+use crate::stations::{self, Outlets, Source, Stations};
 
 /// Room for blocks of the file: the largest packet there is (256 KiB, by libpcap) several times over.
 const ROOM: usize = 1 << 20;
 /// Most that it may grow to for one block, such as one of names or secrets: more is no capture.
 const MOST_ROOM: usize = 16 << 20;
 
-/// Between two ticks, by the capture's clock: as the pipeline has them.
-const TICK: u64 = 100_000_000;
+/// Between two ticks, by the capture's clock. Ns.
+const TICK: u64 = stations::TICK.as_nanos() as u64;
 /// Between two looks for what was idle, likewise.
-const SWEEP: u64 = 60_000_000_000;
+const SWEEP: u64 = stations::SWEEP.as_nanos() as u64;
 
 /// Bytes at a file's begin of which its ids follow.
 const SEEDED_BY: u64 = 64 * 1024;
