@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Arguments, Trial};
 use tests::agent::Family;
 
+mod accounting;
 mod attach;
 mod backends;
 mod client;
@@ -52,6 +53,7 @@ fn main() {
         resource::tests(),
         commandline::tests(),
         replay::tests(),
+        accounting::of_either(),
     ]
     .concat();
     // Of how they are come by, protocol by protocol.
@@ -66,6 +68,7 @@ fn main() {
         frameworks::tests(),
         parents::tests(),
         privileges::tests(),
+        accounting::tests(),
     ]
     .concat();
     let mut trials = Vec::new();

@@ -54,16 +54,39 @@ impl Process {
     /// Lets its threads go before others' from now on, where this is root.
     pub fn go_first(&self) {
         const NICE: libc::c_int = -10;
-        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid()));
-        for thread in threads.into_iter().flatten().flatten() {
-            let Some(id) = thread.file_name().to_str().and_then(|id| id.parse().ok()) else {
-                continue;
-            };
+        for id in threads(self.pid()) {
             // SAFETY: setpriority has no preconditions on memory.
             unsafe {
-                libc::setpriority(libc::PRIO_PROCESS, id, NICE);
+                libc::setpriority(libc::PRIO_PROCESS, id as libc::id_t, NICE);
             }
         }
+    }
+
+    /// Has its threads scheduled so from now on: `SCHED_IDLE` gives them what CPU time nobody else wants.
+    pub fn schedule(&self, policy: libc::c_int) {
+        // SAFETY: all-zero is a value of this structure of numbers.
+        let none: libc::sched_param = unsafe { std::mem::zeroed() };
+        for id in threads(self.pid()) {
+            // SAFETY: the structure outlives the call.
+            unsafe { libc::sched_setscheduler(id, policy, &raw const none) };
+        }
+    }
+
+    /// Stops it where it is, until it is sent SIGCONT; it stands still when this returns.
+    #[track_caller]
+    pub fn pause(&self) {
+        self.signal(libc::SIGSTOP);
+        wait::until("the process to stand still", wait::SOON, || {
+            let stands = |id: i32| {
+                let stat = format!("/proc/{}/task/{id}/stat", self.pid());
+                let stat = std::fs::read_to_string(stat).unwrap_or_default();
+                // The state stands behind the name, which may hold anything.
+                stat.rsplit(')')
+                    .next()
+                    .is_some_and(|rest| rest.starts_with(" T"))
+            };
+            threads(self.pid()).into_iter().all(stands).then_some(())
+        });
     }
 
     /// Whether it runs still.
@@ -90,6 +113,15 @@ impl Process {
             .code()
             .unwrap_or_else(|| 128 + status.signal().expect("it has ended"))
     }
+}
+
+/// The threads of a process.
+fn threads(pid: u32) -> Vec<i32> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task"));
+    let threads = threads.into_iter().flatten().flatten();
+    threads
+        .filter_map(|thread| thread.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 impl Drop for Process {

@@ -12,6 +12,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::export::Rule;
+use crate::probe::RING_SIZES;
 
 const WHICH: &str = "Which processes";
 const WHERE: &str = "Where spans go";
@@ -86,6 +87,11 @@ pub struct Cli {
     /// Which kernel hooks to use [env: TRACER_PROBES; default: auto, the first that works]
     #[arg(long, value_name = "FAMILY", help_heading = RUN)]
     pub probes: Option<Probes>,
+
+    /// How much the kernel side may hold for the agent while that gets no CPU: 64K to 1G, rounded up to a
+    /// power of two [env: TRACER_RING_SIZE; default: 8M]
+    #[arg(long, value_name = "SIZE", value_parser = ring_size, help_heading = RUN)]
+    pub ring_size: Option<u32>,
 
     /// End after this time: 500ms, 10s, 5m [default: with Ctrl-C]
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = RUN)]
@@ -254,6 +260,29 @@ pub enum Probes {
 /// `pid_t` is a process that does not exist, not wrong usage.
 const MAX_PID: i64 = i32::MAX as i64;
 
+/// A size of the ring in bytes: `64K`, `8M`, `1G`, or without a unit.
+///
+/// # Errors
+///
+/// What would be right.
+pub fn ring_size(text: &str) -> Result<u32, String> {
+    let units = [('K', 10), ('M', 20), ('G', 30)];
+    let unit = units.into_iter().find_map(|(unit, bits)| {
+        let number = text.strip_suffix([unit, unit.to_ascii_lowercase()])?;
+        Some((number, bits))
+    });
+    let (number, bits) = unit.unwrap_or((text, 0));
+    let bytes = number
+        .parse()
+        .ok()
+        .and_then(|n: u64| n.checked_mul(1 << bits));
+    bytes
+        .and_then(u64::checked_next_power_of_two)
+        .and_then(|bytes| u32::try_from(bytes).ok())
+        .filter(|bytes| RING_SIZES.contains(bytes))
+        .ok_or_else(|| "write it like 64K, 8M or 1G, which is the most".to_owned())
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "write it like 500ms, 10s or 5m".to_owned())
 }
@@ -368,6 +397,9 @@ mod tests {
             "tracer -p 1 -- sleep 1",
             "tracer --port 70000",
             "tracer -p 1 --duration 10",
+            "tracer -p 1 --ring-size 4K",
+            "tracer -p 1 --ring-size 2G",
+            "tracer -p 1 --ring-size much",
             "tracer -p 1 --level most",
             "tracer -p 1 --capture-header x:y",
             "tracer -p 1 -v -q",
@@ -394,6 +426,21 @@ mod tests {
         for (text, ms) in [("500ms", 500), ("10s", 10_000), ("5m", 300_000)] {
             let cli = parse(&format!("tracer --all --duration {text}")).unwrap();
             assert_eq!(cli.duration, Some(Duration::from_millis(ms)));
+        }
+    }
+
+    #[test]
+    fn a_ring_is_a_power_of_two() {
+        for (text, bytes) in [
+            ("64K", 64 << 10),
+            ("65536", 64 << 10),
+            ("5m", 8 << 20),
+            ("1G", 1 << 30),
+        ] {
+            assert_eq!(ring_size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "K", "-1", "32768", "1025M", "99999999999999999999G"] {
+            assert!(ring_size(text).is_err(), "{text}");
         }
     }
 

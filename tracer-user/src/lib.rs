@@ -23,7 +23,8 @@
 //! [`run`] starts and ends all that; [`doctor`] says what a host offers.
 //! Beside the stream of data: [`config`] (flags and environment), [`target`] (which processes),
 //! [`resource`] (what a process is called), [`go_build`] (what a Go binary says of itself), [`secrets`]
-//! (what must not be shown), [`counters`] (the agent's own), [`messages`] (standard error).
+//! (what must not be shown), [`counters`] (the agent's own), [`warnings`] (of what is lost), [`messages`]
+//! (standard error).
 
 pub mod cli;
 pub mod config;
@@ -48,3 +49,4 @@ pub mod span;
 pub mod stations;
 pub mod stream;
 pub mod target;
+pub mod warnings;

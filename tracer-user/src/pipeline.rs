@@ -18,9 +18,10 @@ use crate::resource;
 use crate::span::{boot_now, boot_to_unix};
 use crate::stations::{Describe, SWEEP, Source, Stations, TICK};
 use crate::target::Targets;
+use crate::warnings::Warnings;
 
-/// Between two warnings of the same kind: often enough to be seen, too seldom to bury the rest.
-const WARNING: Duration = Duration::from_secs(10);
+/// Between two looks at what was lost: a person takes it for at once.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A process is reported gone before its sockets are closed: so long they are waited for.
 const LAST_WORDS: Duration = Duration::from_millis(50);
@@ -51,8 +52,7 @@ pub struct Pipeline {
     stopper: Stopper,
     /// Records that could not be decoded.
     bad_records: u64,
-    /// Of the kernel's counters, what was warned of.
-    warned: KernelCounters,
+    warnings: Warnings,
     /// Since when there are no targets and none will come.
     alone: Option<Instant>,
 }
@@ -70,7 +70,7 @@ impl Pipeline {
             stations,
             stopper,
             bad_records: 0,
-            warned: KernelCounters::default(),
+            warnings: Warnings::default(),
             alone: None,
         }
     }
@@ -96,8 +96,9 @@ impl Pipeline {
             let (probes, bad_records) = (&self.probes, self.bad_records);
             self.stations
                 .answer_readers(|| source(probes.counters(), bad_records));
-            if due.warning(now) {
-                self.warn_of_losses();
+            if due.look(now) {
+                let counters = self.stations.counters(&self.source());
+                self.warnings.say(&counters, now);
             }
             if due.sweep(now) {
                 self.stations.sweep(unix_now());
@@ -172,16 +173,8 @@ impl Pipeline {
         count
     }
 
-    fn warn_of_losses(&mut self) {
-        let now = self.probes.counters();
-        let lost = now.transfers_ring_full - self.warned.transfers_ring_full;
-        if lost > 0 {
-            log::warn!(
-                "{lost} of {} transfers lost: the ring was full; the agent gets too little CPU",
-                now.transfers_seen - self.warned.transfers_seen,
-            );
-        }
-        self.warned = now;
+    fn source(&self) -> Source {
+        source(self.probes.counters(), self.bad_records)
     }
 
     fn finish(mut self) -> Counters {
@@ -198,8 +191,10 @@ impl Pipeline {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
-        let last = source(self.probes.counters(), self.bad_records);
-        self.stations.finish(&last)
+        let last = self.source();
+        let counters = self.stations.finish(&last);
+        self.warnings.say(&counters, Instant::now());
+        counters
     }
 }
 
@@ -242,7 +237,7 @@ fn joins(event: &Event<'_>, targets: &mut Targets) -> Option<u32> {
 /// When what is due.
 struct Due {
     tick: Instant,
-    warning: Instant,
+    look: Instant,
     sweep: Instant,
 }
 
@@ -250,7 +245,7 @@ impl Due {
     fn new(now: Instant) -> Due {
         Due {
             tick: now + TICK,
-            warning: now + WARNING,
+            look: now + LOOK,
             sweep: now + SWEEP,
         }
     }
@@ -259,8 +254,8 @@ impl Due {
         after(&mut self.tick, now, TICK)
     }
 
-    fn warning(&mut self, now: Instant) -> bool {
-        after(&mut self.warning, now, WARNING)
+    fn look(&mut self, now: Instant) -> bool {
+        after(&mut self.look, now, LOOK)
     }
 
     fn sweep(&mut self, now: Instant) -> bool {

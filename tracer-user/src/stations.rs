@@ -269,9 +269,22 @@ impl Stations {
     }
 
     fn snapshot(&self, recorder: &mut Recorder, source: &Source) -> Snapshot {
-        let unmeasured = recorder.unmeasured();
+        let counters = self.counted(source, recorder.unmeasured());
+        recorder.snapshot(source.unix_ns, counters, |each| {
+            self.tracker.each_open(each)
+        })
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self, source: &Source) -> Counters {
+        let metering = self.outlet.metering.as_ref();
+        let unmeasured = metering.map(|metering| metering.recorder.unmeasured());
+        self.counted(source, unmeasured.unwrap_or_default())
+    }
+
+    fn counted(&self, source: &Source, unmeasured: Unmeasured) -> Counters {
         let unrecorded = self.outlet.tap.as_ref().map_or(0, Tap::lost);
-        let counters = Counters {
+        Counters {
             spans: self.outlet.exporter.counts(),
             ..counters(
                 source,
@@ -280,10 +293,7 @@ impl Stations {
                 self.outlet.paths.cut(),
                 unrecorded,
             )
-        };
-        recorder.snapshot(source.unix_ns, counters, |each| {
-            self.tracker.each_open(each)
-        })
+        }
     }
 }
 

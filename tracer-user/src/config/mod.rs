@@ -164,7 +164,10 @@ fn trace(cli: Cli, variables: &mut Variables) -> Result<Trace, String> {
         follow,
         all: selection == Selection::All,
         watch_all: selection.open_ended(),
-        ..probe::Options::default()
+        ring_bytes: cli
+            .ring_size
+            .or_else(|| variables.parsed("TRACER_RING_SIZE", cli::ring_size))
+            .unwrap_or(probe::RING_BYTES),
     };
     let secrets = match cli.record_secrets {
         true => Secrets::Kept,
@@ -442,6 +445,19 @@ mod tests {
             Selection::Command(vec!["a".into(), "b".into()])
         );
         assert!(command.follow && !command.probe.watch_all);
+    }
+
+    #[test]
+    fn the_ring_by_flag_then_variable() {
+        let size = |flags: &str, value: &str| {
+            let config = all(flags, [("TRACER_RING_SIZE", value)]);
+            let warned = !config.warnings.is_empty();
+            (traced(config).probe.ring_bytes, warned)
+        };
+        assert_eq!(size("", ""), (probe::RING_BYTES, false));
+        assert_eq!(size("", "32M"), (32 << 20, false));
+        assert_eq!(size("--ring-size 16M", "32M"), (16 << 20, false));
+        assert_eq!(size("", "1K"), (probe::RING_BYTES, true));
     }
 
     #[test]

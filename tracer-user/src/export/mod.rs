@@ -315,7 +315,8 @@ impl Delivery {
         if let Some(spans) = self.overflow.due(now) {
             let most = self.batching.max_queue_size;
             log::warn!(
-                "{spans} spans dropped: the endpoint takes them too slowly, {most} wait already (OTEL_BSP_MAX_QUEUE_SIZE)"
+                "{spans} spans dropped ({}): the endpoint takes them too slowly, {most} wait already (OTEL_BSP_MAX_QUEUE_SIZE)",
+                dropped::QUEUE_FULL
             );
         }
         let delay = self.batching.schedule_delay;

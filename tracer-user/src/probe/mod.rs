@@ -26,6 +26,7 @@ mod shared;
 mod survey;
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -63,6 +64,10 @@ impl fmt::Display for Family {
 /// are mapped twice, stay well within the agent's memory budget.
 pub const RING_BYTES: u32 = 8 << 20;
 
+/// Sizes it may have: the largest record takes 17 KiB, so that a smaller one could not hold a few of them;
+/// the kernel takes no more than 2 GiB, of which half is more than any pause fills.
+pub const RING_SIZES: RangeInclusive<u32> = 64 << 10..=1 << 30;
+
 /// What to attach, and whom to trace.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -74,7 +79,7 @@ pub struct Options {
     pub all: bool,
     /// Report exec and listen of every process, so that the caller can select by them.
     pub watch_all: bool,
-    /// Size of the ring: a power of two, at least a page. See [`RING_BYTES`].
+    /// Size of the ring: a power of two of [`RING_SIZES`]. See [`RING_BYTES`].
     pub ring_bytes: u32,
 }
 

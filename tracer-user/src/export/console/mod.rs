@@ -138,7 +138,9 @@ impl Console {
     pub(super) fn tick(&mut self, now: Instant) {
         self.ticked = now;
         if let Some(spans) = self.overflow.due(now) {
-            log::warn!("{spans} spans not printed: standard output is read too slowly");
+            log::warn!(
+                "{spans} spans not printed (queue_full): standard output is read too slowly"
+            );
         }
         match &self.form {
             Form::Pretty { .. } => self.print(now, false),

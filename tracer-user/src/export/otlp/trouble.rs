@@ -2,12 +2,10 @@
 //! and when it is over.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::export::settings::Signal;
-
-/// Least time between two lines on the same kind of trouble.
-const INTERVAL: Duration = Duration::from_secs(30);
+use crate::warnings::INTERVAL;
 
 /// Watches one endpoint.
 pub(super) struct Trouble {
