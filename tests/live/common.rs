@@ -72,6 +72,20 @@ impl Traced {
     }
 }
 
+/// Has a command executed by another one, which takes it as its last arguments: `setpriv`, `unshare`.
+pub fn through(command: &mut Command, by: &[&str]) {
+    let mut whole = Command::new(by[0]);
+    whole.args(&by[1..]);
+    whole.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => whole.env(name, value),
+            None => whole.env_remove(name),
+        };
+    }
+    *command = whole;
+}
+
 /// A scripted peer that listens; see `tests/src/bin/peer.rs` for the steps.
 #[track_caller]
 pub fn listening_peer<S: AsRef<str>>(address: &str, steps: &[S]) -> Server {

@@ -16,6 +16,7 @@ mod client;
 mod collector;
 mod commandline;
 mod common;
+mod containers;
 mod context;
 mod delivery;
 mod exact;
@@ -54,6 +55,7 @@ fn main() {
         commandline::tests(),
         replay::tests(),
         accounting::of_either(),
+        containers::of_either(),
     ]
     .concat();
     // Of how they are come by, protocol by protocol.
@@ -69,6 +71,7 @@ fn main() {
         parents::tests(),
         privileges::tests(),
         accounting::tests(),
+        containers::tests(),
     ]
     .concat();
     let mut trials = Vec::new();

@@ -8,7 +8,7 @@ use tests::agent::{self, Agent, Family};
 use tests::load::{self, get};
 
 use crate::Test;
-use crate::common::plain_peer;
+use crate::common::{plain_peer, through};
 
 /// The tests of this module.
 pub fn tests() -> Vec<(&'static str, Test)> {
@@ -30,18 +30,8 @@ fn given_up(family: Family) {
 
 fn enough(family: Family) {
     traces(family, NEEDED, |command| {
-        let mut only = Command::new("setpriv");
-        only.arg("--inh-caps=-all")
-            .arg("--bounding-set=-all,+dac_read_search,+sys_ptrace,+perfmon,+bpf")
-            .arg(command.get_program())
-            .args(command.get_args());
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => only.env(name, value),
-                None => only.env_remove(name),
-            };
-        }
-        *command = only;
+        let only = "--bounding-set=-all,+dac_read_search,+sys_ptrace,+perfmon,+bpf";
+        through(command, &["setpriv", "--inh-caps=-all", only]);
     });
 }
 

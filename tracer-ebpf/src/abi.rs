@@ -409,6 +409,8 @@ pub struct Settings {
     pub syscall: u8,
     /// The agent itself: never traced.
     pub agent_pid: u32,
+    /// Inode number of the pid namespace that all process ids are of; 0 = the host's.
+    pub pid_namespace: u32,
 }
 
 /// Where this kernel keeps what the programs read: bytes from the start of the structure named, as
@@ -495,6 +497,16 @@ pub struct Offsets {
     pub task_files: u32,
     /// `struct signal_struct`, `live.counter`: threads that live.
     pub signal_live: u32,
+    /// `struct signal_struct`: the `struct pid` of each kind of id.
+    pub signal_pids: u32,
+    /// `struct pid`: how many pid namespaces deep it is.
+    pub pid_level: u32,
+    /// See [`Offsets::pid_level`]: a `struct upid` for each, from the host's on.
+    pub pid_numbers: u32,
+    /// `struct upid`: the namespace; before it stands the id.
+    pub upid_ns: u32,
+    /// `struct pid_namespace`: the inode number that names it.
+    pub pid_ns_inum: u32,
     /// `struct files_struct`.
     pub files_fdt: u32,
     /// `struct fdtable`.
@@ -535,6 +547,7 @@ impl Settings {
         watch_all: 0,
         syscall: 0,
         agent_pid: 0,
+        pid_namespace: 0,
     };
 }
 
@@ -589,5 +602,5 @@ const _: () = {
     assert!(size_of::<Listening>() == 8 && align_of::<Listening>() == 4);
     assert!(size_of::<Goroutine>() == 48 && align_of::<Goroutine>() == 8);
     assert!(size_of::<GoLayout>() == 48 && align_of::<GoLayout>() == 8);
-    assert!(size_of::<Settings>() == 8);
+    assert!(size_of::<Settings>() == 12);
 };

@@ -92,15 +92,11 @@ fn listen(sk: *const u8) {
 /// `sched_process_fork(parent, child)`, for threads, too. In the parent, before the child runs.
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
-    let (parent, child): (*const u8, *const u8) = (ctx.arg(0), ctx.arg(1));
-    // SAFETY: the tracepoint's arguments.
-    let (parent, child) = unsafe {
-        (
-            field::<u32>(parent, offset!(task_tgid)),
-            field::<u32>(child, offset!(task_tgid)),
-        )
-    };
-    if parent == child || setting!(follow) == 0 || setting!(all) != 0 || !is_traced(parent) {
+    if setting!(follow) == 0 || setting!(all) != 0 {
+        return 0;
+    }
+    let [parent, child] = [ctx.arg(0), ctx.arg(1)].map(|task| Task::of(task).tgid());
+    if parent == child || !is_traced(parent) {
         return 0;
     }
     maps::mark(child);

@@ -9,10 +9,10 @@
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
 
-use crate::kernel::{field, forgotten, offset, read_user, setting};
+use crate::kernel::{field, forgotten, offset, read, read_user, setting};
 use crate::maps;
 
-/// A process and thread, as `bpf_get_current_pid_tgid` has them.
+/// A process, and a thread by the host's id of it, which tells it from others and is shown to nobody.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
 pub struct Who(pub u64);
@@ -44,10 +44,19 @@ impl Task {
         Task(unsafe { bpf_get_current_task_btf() }.cast_const().cast())
     }
 
-    /// Its process.
+    /// One that a tracepoint names.
+    #[inline(always)]
+    pub fn of(argument: *const u8) -> Task {
+        Task(argument)
+    }
+
+    /// Its process, by the id that the agent knows it by; 0 where the agent's pid namespace has none.
     #[inline(always)]
     pub fn tgid(self) -> u32 {
-        // SAFETY: the helper's pointer, whose type the verifier knows.
+        if setting!(pid_namespace) != 0 {
+            return tgid_in_namespace(&(self.0 as u64));
+        }
+        // SAFETY: the helper's or a tracepoint's pointer, whose type the verifier knows.
         unsafe { field(self.0, offset!(task_tgid)) }
     }
 
@@ -79,11 +88,44 @@ impl Task {
     }
 }
 
+/// What the process of a task, by its address, is called in the agent's pid namespace: that of its own, or
+/// one around it. Global, so that the verifier checks it once.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn tgid_in_namespace(task: *const u64) -> u32 {
+    // SAFETY: the caller passes a reference; the verifier wants to see null excluded.
+    let Some(&task) = (unsafe { task.as_ref() }) else {
+        return 0;
+    };
+    let signal: usize = read(task as *const u8, offset!(task_signal));
+    let of_group = offset!(signal_pids) + PIDTYPE_TGID * size_of::<usize>();
+    let pid = read::<usize>(signal as *const u8, of_group) as *const u8;
+    let deepest: u32 = read(pid, offset!(pid_level));
+    // At level 0 is the host's.
+    let mut level = 1;
+    while level <= MOST_PID_NAMESPACES && level <= deepest {
+        let at = offset!(pid_numbers) + level as usize * UPID;
+        let namespace: usize = read(pid, at + offset!(upid_ns));
+        if read::<u32>(namespace as *const u8, offset!(pid_ns_inum)) == setting!(pid_namespace) {
+            return read(pid, at);
+        }
+        level += 1;
+    }
+    0
+}
+
+/// `PIDTYPE_TGID` of `enum pid_type`: the id of a thread group.
+const PIDTYPE_TGID: usize = 1;
+/// Size of a `struct upid`: an int and a pointer.
+const UPID: usize = 16;
+/// `MAX_PID_NS_LEVEL`: the kernel nests no deeper.
+const MOST_PID_NAMESPACES: u32 = 32;
+
 /// Whether a process is traced.
 #[inline(always)]
 pub fn is_traced(tgid: u32) -> bool {
     if setting!(all) != 0 {
-        return tgid != setting!(agent_pid);
+        return tgid != setting!(agent_pid) && tgid != 0;
     }
     maps::is_marked(tgid)
 }

@@ -61,6 +61,11 @@ pub enum Error {
     /// No family of hooks works.
     #[error("no probes work on this kernel: {}; `tracer doctor` says what is missing", list(.0))]
     NoFamily(Vec<(Family, Box<Error>)>),
+    /// Process ids that are shown are not those that the kernel takes from us.
+    #[error(
+        "/proc shows the process ids of another pid namespace than tracer's own: mount one of its own there (`unshare --mount-proc`, `mount -t proc proc /proc`), or run tracer in that namespace"
+    )]
+    PidNamespace,
     /// Not a pid.
     #[error("{0} is not a process id")]
     NoSuchPid(u32),
@@ -72,7 +77,10 @@ pub enum Error {
 impl Error {
     /// Whether another family would fail alike.
     pub(super) fn is_final(&self) -> bool {
-        matches!(self, Error::Permission | Error::NoBtf { .. })
+        matches!(
+            self,
+            Error::Permission | Error::NoBtf { .. } | Error::PidNamespace
+        )
     }
 
     /// A failed load, told by its cause.

@@ -12,6 +12,7 @@ use tracer_ebpf::abi::{Counter, Offsets, PID_LIMIT, Settings};
 use super::go::Go;
 use super::listeners::Sockets;
 use super::log::{self, KernelLog};
+use super::namespace::pid_namespace;
 use super::offsets::KernelBtf;
 use super::reader::Reader;
 use super::shared::Words;
@@ -70,6 +71,7 @@ impl Kernel {
             watch_all: options.watch_all.into(),
             syscall: (family == Family::Syscall).into(),
             agent_pid: std::process::id(),
+            pid_namespace: pid_namespace()?.unwrap_or(0),
         });
         let level = log::level();
         let mut ebpf = EbpfLoader::new()

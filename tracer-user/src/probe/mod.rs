@@ -9,6 +9,7 @@
 //! * [`reader`]: the ring, and how to wait for it without costing the traced service.
 //! * [`shared`]: map memory that both sides write.
 //! * [`listeners`]: sockets that listened before the process was traced.
+//! * [`namespace`]: whose process ids they are.
 //! * [`survey`]: what this host offers, for `tracer doctor`.
 //!
 //! One thread owns [`Probes`]; only its [`Waker`] goes elsewhere. Nothing is pinned: when the agent is
@@ -20,6 +21,7 @@ mod go;
 mod listeners;
 mod load;
 mod log;
+mod namespace;
 mod offsets;
 mod reader;
 mod shared;
@@ -38,8 +40,9 @@ use crate::event::ConnectionId;
 use crate::protocol::Framing;
 
 pub use error::Error;
+pub use namespace::pid_namespace;
 pub use reader::Waker;
-pub use survey::{Finding, in_host_pid_namespace, survey};
+pub use survey::{Finding, survey};
 
 /// Which hooks see the transfers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

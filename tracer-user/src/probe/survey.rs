@@ -7,7 +7,7 @@ use std::fs;
 
 use super::load::Kernel;
 use super::offsets::{BTF_PATH, KernelBtf};
-use super::{Error, Family, Options, attach};
+use super::{Error, Family, Options, attach, pid_namespace};
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,14 +53,11 @@ const CAPABILITIES: [(u32, &str, &str); 3] = [
 /// `CAP_SYS_ADMIN`, which includes the first two.
 const CAP_SYS_ADMIN: u32 = 21;
 
-/// Inode of the first pid namespace (`PROC_PID_INIT_INO`, include/uapi/linux/nsfs.h).
-const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
-
 /// Tries everything; takes about half a second.
 pub fn survey() -> Vec<Finding> {
     let mut findings = vec![kernel()];
     findings.extend(capabilities());
-    findings.push(pid_namespace());
+    findings.push(processes());
     findings.push(lockdown());
     findings.push(tracefs());
     match KernelBtf::read() {
@@ -128,17 +125,13 @@ fn capabilities() -> Vec<Finding> {
         .collect()
 }
 
-/// Whether process ids mean the same to the agent as to the kernel side, which knows those of the
-/// first namespace. Where nothing tells, they do.
-pub fn in_host_pid_namespace() -> bool {
-    fs::read_link("/proc/self/ns/pid").map_or(true, |link| link.as_os_str() == FIRST_PID_NAMESPACE)
-}
-
-fn pid_namespace() -> Finding {
-    let works = in_host_pid_namespace();
-    let detail = if works { "the host's" } else { "a container's" };
-    Finding::new("pid namespace", Some(works), detail)
-        .advise("run the agent in the host's pid namespace (docker: --pid=host)")
+fn processes() -> Finding {
+    let found = |works, detail: &str| Finding::new("pid namespace", Some(works), detail);
+    match pid_namespace() {
+        Ok(None) => found(true, "the host's"),
+        Ok(Some(_)) => found(true, "a container's: its processes alone can be traced"),
+        Err(error) => found(false, &error.to_string()),
+    }
 }
 
 fn lockdown() -> Finding {

@@ -58,11 +58,6 @@ pub enum Error {
     /// Where spans go.
     #[error(transparent)]
     Export(#[from] export::Error),
-    /// Process ids are not the host's.
-    #[error(
-        "process ids are a container's here, the kernel's are the host's: run tracer in the host's pid namespace (docker: --pid=host)"
-    )]
-    PidNamespace,
     /// `--record`.
     #[error("--record {}: {error}; give the path of a file that can be written", path.display())]
     Record {
@@ -265,9 +260,8 @@ fn start(
 ) -> Result<Started, Error> {
     let began = Instant::now();
     let step = |what| log::debug!("{what} after {:.1} ms", began.elapsed().as_secs_f64() * 1e3);
-    if !probe::in_host_pid_namespace() {
-        return Err(Error::PidNamespace);
-    }
+    // Else the processes that are looked for would be others.
+    probe::pid_namespace()?;
     let mut targets = Targets::new(&config.selection, config.follow)?;
     targets.find()?;
     step("processes found");
