@@ -56,6 +56,7 @@ fn main() {
         replay::tests(),
         accounting::of_either(),
         containers::of_either(),
+        parents::of_either(),
     ]
     .concat();
     // Of how they are come by, protocol by protocol.

@@ -28,6 +28,18 @@ pub fn tests() -> Vec<(&'static str, Test)> {
     ]
 }
 
+/// Those for which the family makes no difference.
+pub fn of_either() -> Vec<(&'static str, Test)> {
+    vec![("parents_of_an_unreleased_go", |family| {
+        let case = Case::Go {
+            gateway: Gateway::UnreleasedGo,
+            forward: false,
+            how: "",
+        };
+        measure(family, case, 500, Known::Nearly);
+    })]
+}
+
 /// At once.
 const CONNECTIONS: usize = 50;
 

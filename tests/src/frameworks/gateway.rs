@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::serve;
+use super::{UNRELEASED, serve};
 use crate::load::{Request, get};
 use crate::servers::Server;
 use crate::span::{Span, Value};
@@ -20,6 +20,9 @@ pub enum Gateway {
     Kratos,
     /// net/http, then net/http.
     NetHttp,
+    /// The same of a version of Go that nobody knows: what its runtime is like only its debug information
+    /// tells.
+    UnreleasedGo,
 }
 
 /// The two programs of a gateway.
@@ -59,6 +62,7 @@ impl Gateway {
             Gateway::GoZero => "gozero".into(),
             Gateway::Kratos => "kratos".into(),
             Gateway::NetHttp => "nethttp".into(),
+            Gateway::UnreleasedGo => "nethttp_of_an_unreleased_go".into(),
         }
     }
 
@@ -88,6 +92,7 @@ impl Gateway {
             Gateway::GoZero => (["gozero", "rpc"], ["gozero", "rest"], vec![]),
             Gateway::Kratos => (["kratos", "grpc"], ["kratos", "http"], vec![]),
             Gateway::NetHttp => (["nethttp", "serve"], ["nethttp", "serve"], vec![]),
+            Gateway::UnreleasedGo => (["nethttp", "serve"], [UNRELEASED, "serve"], vec![]),
         };
         let behind = serve(behind[0], &[&behind[1..], behind_more].concat());
         let address = behind.address.to_string();

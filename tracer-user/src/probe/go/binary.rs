@@ -12,6 +12,7 @@ use object::{Object, ObjectKind, ObjectSection, ObjectSegment, SegmentFlags, elf
 use tracer_ebpf::abi::{GOROUTINE_STARTS, GoLayout, GoProbe};
 
 use super::code;
+use super::dwarf;
 use super::functions::{self, Found, NAMES};
 use super::pclntab::{TEXT_START, Table};
 use super::version::Built;
@@ -50,7 +51,8 @@ impl Program {
             return None;
         }
         let built = Built::of(&binary)?;
-        let [goid, parent, startpc, m, p, oldp, goidcache] = built.runtime()?;
+        let offsets = built.runtime().or_else(|| dwarf::offsets(&binary));
+        let [goid, parent, startpc, m, p, oldp, goidcache] = offsets?;
         let image = Image { binary: &binary };
         let (text, found) = image.functions()?;
         let code = |function: &Option<Range<u64>>| {

@@ -1,13 +1,14 @@
 //! Go programs: what lets the kernel side tell their goroutines, and the probes that tell when one
 //! goroutine goes on for another.
 //!
-//! * [`binary`]: a program's file; [`pclntab`], [`code`], [`version`] read parts of it.
+//! * [`binary`]: a program's file; [`pclntab`], [`code`], [`version`], [`dwarf`] read parts of it.
 //! * [`functions`]: which functions are probed.
 //!
 //! Bias: evidence, never a need. A program that is not understood only lacks it.
 
 mod binary;
 mod code;
+mod dwarf;
 mod functions;
 mod pclntab;
 mod version;

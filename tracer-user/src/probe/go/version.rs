@@ -1,15 +1,16 @@
 //! What depends on versions: where Go's runtime and grpc-go keep what is read of them.
 //!
 //! Measured on binaries of those versions (`DW_AT_data_member_location`); patch releases do not change
-//! these structures. Bias: a version that is not listed is not known, and its goroutines are not told.
+//! these structures. Bias: a version that is not listed is not known; of Go's, [`dwarf`](super::dwarf) may
+//! tell.
 
 use crate::go_build::{self, BuildInfo};
 
 /// What a Go binary says of how it was built (debug/buildinfo).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Built {
-    /// Minor version of Go 1.
-    go: u32,
+    /// Minor version of Go 1; none of a development version, and where experiments may change structures.
+    go: Option<u32>,
     /// Minor version of grpc-go 1, where it is part of the program.
     grpc: Option<u32>,
 }
@@ -19,7 +20,7 @@ pub(super) struct Built {
 const MOST_BUILD_INFO: u64 = 1 << 20;
 
 /// Offsets of g.goid, g.parentGoid, g.startpc, g.m, m.p, m.oldp, p.goidcache.
-type Offsets = [u32; 7];
+pub(super) type Offsets = [u32; 7];
 
 impl Built {
     /// None: not Go, or before Go 1.18, which told it otherwise.
@@ -35,14 +36,14 @@ impl Built {
             .whole
             .then(|| dependency(&info, "google.golang.org/grpc"));
         Some(Built {
-            go: minor(info.version.strip_prefix("go1.")?)?,
+            go: released(info.version),
             grpc: grpc.flatten(),
         })
     }
 
     /// Where the runtime keeps what tells a goroutine.
     pub(super) fn runtime(&self) -> Option<Offsets> {
-        Some(match self.go {
+        Some(match self.go? {
             21 | 22 => [152, 272, 296, 48, 208, 224, 384],
             23 | 24 => [160, 280, 304, 48, 208, 224, 376],
             25 => [152, 272, 296, 48, 200, 216, 376],
@@ -59,6 +60,14 @@ impl Built {
             77..=83 => (0x6c, false),
             _ => return None,
         })
+    }
+}
+
+/// Minor version of a release: `go1.26.8`, not `go1.26.8 X:experiment` or `devel go1.27-0f1e2d3`.
+fn released(version: &str) -> Option<u32> {
+    match version.contains(" X:") {
+        true => None,
+        false => minor(version.strip_prefix("go1.")?),
     }
 }
 
@@ -88,7 +97,7 @@ mod tests {
     fn versions_are_read_off_the_build_information() {
         let modules = "path\tx\nmod\tx\t(devel)\t\ndep\tgoogle.golang.org/grpc\tv1.83.1\th1:a=\nbuild\t-compiler=gc and some more to fill a length of two bytes\n";
         let built = Built::read(&sample(modules)).unwrap();
-        assert_eq!((built.go, built.grpc), (26, Some(83)));
+        assert_eq!((built.go, built.grpc), (Some(26), Some(83)));
         assert_eq!(built.runtime().unwrap()[1], 280);
         assert_eq!(built.grpc_stream(), Some((0x6c, false)));
         let replaced = modules.replace("\nbuild", "\n=>\tfork\tv1.70.0\th1:b=\nbuild");
@@ -108,6 +117,8 @@ mod tests {
         section[33..41].copy_from_slice(b"go1.99.8");
         assert_eq!(Built::read(&section).unwrap().runtime(), None);
         section[33..41].copy_from_slice(b"devel +8");
-        assert_eq!(Built::read(&section), None);
+        assert_eq!(Built::read(&section).unwrap().runtime(), None);
+        section[33..41].copy_from_slice(b"go1.2 X:");
+        assert_eq!(Built::read(&section).unwrap().runtime(), None);
     }
 }
