@@ -1,8 +1,8 @@
-//! One attempt to hand a request to the endpoint, whatever the protocol, and what its answer means.
+//! Hands a request to the endpoint, whatever the protocol.
 
 use bytes::Bytes;
-use std::time::Duration;
 
+use super::attempt::Attempt;
 use super::endpoint;
 use super::grpc::Grpc;
 use super::http::Http;
@@ -10,27 +10,6 @@ use super::tls::Pem;
 use crate::export::Error;
 use crate::export::batch::Request;
 use crate::export::settings::{Otlp, Protocol};
-
-/// What an attempt came to.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Attempt {
-    /// Taken, all but so many spans.
-    Accepted {
-        /// Spans that it did not take (partial success): not to be sent again.
-        rejected: u64,
-        /// What it says to that.
-        message: String,
-    },
-    /// Not taken; not to be sent again.
-    Rejected(String),
-    /// Not taken now.
-    Retry {
-        /// When the endpoint wants it again.
-        after: Option<Duration>,
-        /// What went wrong.
-        why: String,
-    },
-}
 
 /// A connection to the endpoint; made when first needed and again when lost.
 pub(super) enum Client {
@@ -83,13 +62,4 @@ impl Client {
             Client::Grpc(grpc) => grpc.attempt(body).await,
         }
     }
-}
-
-/// What is at the bottom of an error: what lies above only says that sending failed.
-pub(super) fn root(error: &dyn std::error::Error) -> String {
-    let mut root = error;
-    while let Some(cause) = root.source() {
-        root = cause;
-    }
-    root.to_string()
 }

@@ -14,8 +14,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
-use super::client::{Attempt, root};
-use super::http::accepted;
+use super::attempt::{Attempt, accepted, root};
 use super::tls::Pem;
 use super::{endpoint, proxy};
 use crate::export::Error;

@@ -13,7 +13,7 @@ use reqwest::header::{
 };
 use reqwest::{Certificate, Identity, Response, StatusCode, Url, redirect};
 
-use super::client::{Attempt, root};
+use super::attempt::{Attempt, accepted, root};
 use super::endpoint;
 use super::tls::Pem;
 use crate::export::settings::{Otlp, Protocol, Signal};
@@ -180,15 +180,6 @@ fn json_answer(signal: Signal, answer: &serde_json::Value) -> Option<ExportTrace
         rejected_spans: rejected.unwrap_or_default(),
         error_message: message.unwrap_or_default().to_owned(),
     })
-}
-
-/// A success, perhaps a partial one.
-pub(super) fn accepted(partial: Option<ExportTracePartialSuccess>) -> Attempt {
-    let partial = partial.unwrap_or_default();
-    Attempt::Accepted {
-        rejected: u64::try_from(partial.rejected_spans).unwrap_or(0),
-        message: partial.error_message,
-    }
 }
 
 fn tls(error: reqwest::Error) -> Error {

@@ -4,6 +4,7 @@
 //! the requests in order and keeps a few under way. Each span ends in exactly one of [`Delivered`]'s
 //! numbers, or is still waiting when delivery ends; who gave it in counts those as not delivered.
 
+mod attempt;
 mod client;
 pub(super) mod endpoint;
 mod grpc;
@@ -24,7 +25,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use self::client::{Attempt, Client};
+use self::attempt::Attempt;
+use self::client::Client;
 use self::trouble::Trouble;
 use super::Error;
 use super::batch::Request;
