@@ -57,6 +57,7 @@ fn main() {
         accounting::of_either(),
         containers::of_either(),
         parents::of_either(),
+        privileges::of_either(),
     ]
     .concat();
     // Of how they are come by, protocol by protocol.

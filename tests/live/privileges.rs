@@ -19,6 +19,11 @@ pub fn tests() -> Vec<(&'static str, Test)> {
     ]
 }
 
+/// Those for which the family of hooks makes no difference.
+pub fn of_either() -> Vec<(&'static str, Test)> {
+    vec![("privileges_lacked_are_named", lacked as Test)]
+}
+
 /// CAP_DAC_READ_SEARCH (2), CAP_SYS_PTRACE (19), CAP_PERFMON (38), CAP_BPF (39).
 const NEEDED: &str = "000000c000080004";
 /// And CAP_SYS_ADMIN (21), for probes in Go programs.
@@ -55,6 +60,30 @@ fn traces(family: Family, capabilities: &str, started: impl FnOnce(&mut Command)
     let should = [&should[..], &["NoNewPrivs:\t1".to_owned()]].concat();
     assert_eq!(may, BTreeSet::from([should]));
     assert_eq!(agent.stop_for_stats().spans.exported, REQUESTS as u64);
+}
+
+/// Whatever keeps it from loading programs is told in one line.
+fn lacked(family: Family) {
+    let peer = plain_peer();
+    let pid = peer.pid().to_string();
+    for (by, said) in [
+        (
+            ["setpriv", "--bounding-set=-bpf,-sys_admin"],
+            "CAP_BPF missing: run as root",
+        ),
+        (
+            ["unshare", "--map-root-user"],
+            "tracer is in a user namespace",
+        ),
+    ] {
+        let arguments = ["-p", &pid, "--probes", family.name()];
+        let ended = Agent::spawn_with(arguments, |command| through(command, &by)).wait();
+        assert_eq!(ended.code, 1, "{ended:#?}");
+        let [line] = &ended.stderr[..] else {
+            panic!("one line: {ended:#?}");
+        };
+        assert!(line.contains(said), "{line}");
+    }
 }
 
 /// What the `status` of a process or thread says of its rights.

@@ -23,9 +23,10 @@
 //! [`run`] starts and ends all that; [`doctor`] says what a host offers.
 //! Beside the stream of data: [`config`] (flags and environment), [`target`] (which processes),
 //! [`resource`] (what a process is called), [`go_build`] (what a Go binary says of itself), [`secrets`]
-//! (what must not be shown), [`counters`] (the agent's own), [`warnings`] (of what is lost), [`messages`]
+//! (what must not be shown), [`files`] (those it writes), [`capabilities`], [`counters`] (the agent's own), [`warnings`] (of what is lost), [`messages`]
 //! (standard error).
 
+pub mod capabilities;
 pub mod cli;
 pub mod config;
 pub mod context;
@@ -33,6 +34,7 @@ pub mod counters;
 pub mod doctor;
 pub mod event;
 pub mod export;
+pub mod files;
 pub mod go_build;
 pub mod messages;
 pub mod metrics;

@@ -1,5 +1,7 @@
 //! The two families of hooks: which programs each is made of, and which of them it can do without.
 
+use std::io::ErrorKind;
+
 use aya::programs::Program;
 
 use super::load::Kernel;
@@ -155,11 +157,14 @@ pub(super) fn attach_one(kernel: &mut Kernel, btf: &KernelBtf, hook: &Hook) -> R
 
 /// System call tracepoints are found through tracefs, which nobody may have mounted yet.
 fn mount_tracefs() -> Result<(), Error> {
-    if TRACEFS
-        .iter()
-        .any(|path| std::fs::exists(format!("{path}/events/syscalls")).unwrap_or(false))
-    {
-        return Ok(());
+    for path in TRACEFS {
+        match std::fs::exists(format!("{path}/events/syscalls")) {
+            Ok(true) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                return Err(Error::TracefsForbidden(path));
+            }
+            _ => {}
+        }
     }
     let target = std::ffi::CString::new(TRACEFS[0])
         .map_err(|_| Error::NoTracefs(std::io::Error::other("path")))?;

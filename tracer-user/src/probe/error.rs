@@ -4,16 +4,14 @@ use aya::EbpfError;
 use aya::maps::MapError;
 use aya::programs::ProgramError;
 
-use super::Family;
+use super::{Family, refusal};
 
 /// What failed, on what, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// `bpf(2)` answered EPERM.
-    #[error(
-        "no permission to load BPF programs: run as root, or give the binary CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE"
-    )]
-    Permission,
+    /// The kernel refused, whatever the program, and why.
+    #[error("no permission to load BPF programs: {0}")]
+    Permission(String),
     /// No `/sys/kernel/btf/vmlinux`, or not readable.
     #[error(
         "cannot read the kernel's type information {path}: {source}; a kernel built with CONFIG_DEBUG_INFO_BTF=y is needed"
@@ -58,6 +56,9 @@ pub enum Error {
         "tracefs is not mounted and could not be mounted ({0}): run `mount -t tracefs tracefs /sys/kernel/tracing`"
     )]
     NoTracefs(std::io::Error),
+    /// tracefs is root's.
+    #[error("{0} cannot be read: run as root, or give tracer CAP_DAC_READ_SEARCH")]
+    TracefsForbidden(&'static str),
     /// No family of hooks works.
     #[error("no probes work on this kernel: {}; `tracer doctor` says what is missing", list(.0))]
     NoFamily(Vec<(Family, Box<Error>)>),
@@ -79,14 +80,14 @@ impl Error {
     pub(super) fn is_final(&self) -> bool {
         matches!(
             self,
-            Error::Permission | Error::NoBtf { .. } | Error::PidNamespace
+            Error::Permission(_) | Error::NoBtf { .. } | Error::PidNamespace
         )
     }
 
     /// A failed load, told by its cause.
     pub(super) fn load(error: EbpfError) -> Error {
-        if is_permission(&error) {
-            Error::Permission
+        if is_refusal(&error) || is_permission(&error) {
+            Error::Permission(refusal::why())
         } else {
             Error::Load(Box::new(error))
         }
@@ -94,6 +95,10 @@ impl Error {
 
     /// A program that was refused, told by its cause.
     pub(super) fn program(program: &'static str, source: ProgramError) -> Error {
+        // A kernel that is locked down lacks the helpers, and answers as to a program that is wrong.
+        if is_refusal(&source) || refusal::is_locked_down() {
+            return Error::Permission(refusal::why());
+        }
         Error::Program {
             program,
             source: Box::new(source),
@@ -109,18 +114,27 @@ impl Error {
     }
 }
 
-/// Whether the cause is EPERM or EACCES, which `bpf(2)` answers without the capabilities.
+/// Whether the cause is one that has nothing to do with the program: EPERM, or the ENOSYS of a filter. (The
+/// verifier says EACCES.)
+fn is_refusal(error: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(number(error), Some(libc::EPERM | libc::ENOSYS))
+}
+
+/// Whether the cause is EPERM or EACCES, one of which `perf_event_open(2)` answers without the capabilities.
 pub(super) fn is_permission(error: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(number(error), Some(libc::EPERM | libc::EACCES))
+}
+
+/// What the system call said that is the cause.
+fn number(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(io) = error.downcast_ref::<std::io::Error>()
-            && io.kind() == std::io::ErrorKind::PermissionDenied
-        {
-            return true;
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            return io.raw_os_error();
         }
         next = error.source();
     }
-    false
+    None
 }
 
 /// An error and its causes in one line. Of a verifier's log only the last words, which say why.

@@ -7,6 +7,7 @@
 //! * [`attach`]: the two families of hooks; which is tried first, and what is optional.
 //! * [`go`]: goroutines, and the probes in Go programs.
 //! * [`reader`]: the ring, and how to wait for it without costing the traced service.
+//! * [`refusal`]: why the kernel does not let us.
 //! * [`shared`]: map memory that both sides write.
 //! * [`listeners`]: sockets that listened before the process was traced.
 //! * [`namespace`]: whose process ids they are.
@@ -24,6 +25,7 @@ mod log;
 mod namespace;
 mod offsets;
 mod reader;
+mod refusal;
 mod shared;
 mod survey;
 

@@ -7,7 +7,8 @@ use std::fs;
 
 use super::load::Kernel;
 use super::offsets::{BTF_PATH, KernelBtf};
-use super::{Error, Family, Options, attach, pid_namespace};
+use super::{Error, Family, Options, attach, pid_namespace, refusal};
+use crate::capabilities::{self, LOADING, LOOKING};
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,19 +45,10 @@ impl Finding {
     }
 }
 
-/// Capabilities that matter: number, name, what fails without.
-const CAPABILITIES: [(u32, &str, &str); 3] = [
-    (39, "CAP_BPF", "loading programs"),
-    (38, "CAP_PERFMON", "reading kernel and process memory"),
-    (19, "CAP_SYS_PTRACE", "describing processes of other users"),
-];
-/// `CAP_SYS_ADMIN`, which includes the first two.
-const CAP_SYS_ADMIN: u32 = 21;
-
 /// Tries everything; takes about half a second.
 pub fn survey() -> Vec<Finding> {
     let mut findings = vec![kernel()];
-    findings.extend(capabilities());
+    findings.extend(held());
     findings.push(processes());
     findings.push(lockdown());
     findings.push(tracefs());
@@ -102,24 +94,17 @@ fn kernel() -> Finding {
 /// `bpf_task_pt_regs` came with it.
 const OLDEST_KERNEL: (u32, u32) = (5, 15);
 
-fn capabilities() -> Vec<Finding> {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        .unwrap_or(0);
-    let has = |number: u32| effective & (1 << number) != 0;
-    CAPABILITIES
-        .iter()
-        .map(|&(number, name, purpose)| {
-            let works = has(number) || (number != 19 && has(CAP_SYS_ADMIN));
-            Finding::new(name, Some(works), format!("for {purpose}"))
-                .advise("run as root, or `setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep` the binary")
+fn held() -> Vec<Finding> {
+    let needed = LOADING.iter().chain(&LOOKING);
+    needed
+        .map(|one| {
+            Finding::new(one.name, Some(one.is_held()), format!("for {}", one.purpose)).advise(
+                "run as root, or `setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search+ep` the binary",
+            )
         })
         .chain([Finding::new(
             "CAP_SYS_ADMIN",
-            has(CAP_SYS_ADMIN).then_some(true),
+            capabilities::is_admin().then_some(true),
             "for probes in Go programs since Linux 6.16: parents of what their clients send",
         )])
         .collect()
@@ -135,17 +120,10 @@ fn processes() -> Finding {
 }
 
 fn lockdown() -> Finding {
-    match fs::read_to_string("/sys/kernel/security/lockdown") {
-        Ok(text) => {
-            let mode = text
-                .split_once('[')
-                .and_then(|(_, rest)| rest.split_once(']'))
-                .map_or("unknown", |(mode, _)| mode);
-            Finding::new("lockdown", Some(mode != "confidentiality"), mode).advise(
-                "lockdown mode `confidentiality` forbids BPF to read memory: boot without it",
-            )
-        }
-        Err(_) => Finding::new(
+    match refusal::lockdown() {
+        Some(mode) => Finding::new("lockdown", Some(!refusal::is_locked_down()), mode)
+            .advise("lockdown mode `confidentiality` forbids BPF to read memory: boot without it"),
+        None => Finding::new(
             "lockdown",
             None,
             "not told (securityfs is not mounted, or none)",
@@ -178,6 +156,13 @@ fn probes(btf: &KernelBtf, family: Family) -> Vec<Finding> {
     let options = Options::default();
     let mut kernel = match Kernel::load(btf, family, &options, true) {
         Ok(kernel) => kernel,
+        // What any probes would be refused for is advice enough.
+        Err(error) if error.is_final() => {
+            return vec![Finding {
+                advice: String::new(),
+                ..whole(false, error.to_string())
+            }];
+        }
         Err(error) => return vec![whole(false, error.to_string())],
     };
     let mut each = Vec::new();
@@ -194,7 +179,10 @@ fn probes(btf: &KernelBtf, family: Family) -> Vec<Finding> {
                     Some(false),
                     error.to_string(),
                 ));
-                if matches!(error, Error::Permission | Error::NoTracefs(_)) {
+                if matches!(
+                    error,
+                    Error::Permission(_) | Error::NoTracefs(_) | Error::TracefsForbidden(_)
+                ) {
                     break;
                 }
             }

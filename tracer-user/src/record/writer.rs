@@ -1,8 +1,7 @@
 //! The file, and the thread that writes it.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 
@@ -11,10 +10,8 @@ use flate2::{Compression, Crc};
 
 use super::redact::Redactor;
 use super::{FORMAT, Header, MAGIC, Tap, tap};
+use crate::files;
 use crate::span::Seed;
-
-/// Its owner's alone: it holds what went over the wire.
-const MODE: u32 = 0o600;
 
 /// What becomes of credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,19 +36,8 @@ impl Recording {
     /// # Errors
     /// What the file system says.
     pub fn create(path: &Path, secrets: Secrets) -> io::Result<Recording> {
-        let mut options = OpenOptions::new();
-        let file = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(MODE)
-            .open(path)?;
-        // One that was there may be open to others.
-        if file.metadata()?.is_file() {
-            file.set_permissions(Permissions::from_mode(MODE))?;
-        }
         Ok(Recording {
-            file,
+            file: files::create(path, true)?,
             path: path.to_owned(),
             secrets,
         })

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use sd_notify::NotifyState;
 use tokio::runtime::{Handle, Runtime};
 
+use crate::capabilities::{self, LOOKING};
 use crate::config::{Config, Task, Trace};
 use crate::context::Formats;
 use crate::counters::Counters;
@@ -260,6 +261,13 @@ fn start(
 ) -> Result<Started, Error> {
     let began = Instant::now();
     let step = |what| log::debug!("{what} after {:.1} ms", began.elapsed().as_secs_f64() * 1e3);
+    if config.selection.open_ended()
+        && let Some(missing) = capabilities::missing(&LOOKING)
+    {
+        log::warn!(
+            "{missing} missing: processes of other users may not be found, and are called by their ids"
+        );
+    }
     // Else the processes that are looked for would be others.
     probe::pid_namespace()?;
     let mut targets = Targets::new(&config.selection, config.follow)?;

@@ -4,8 +4,8 @@
 //! up before there is a second thread, and after what needs more: opening files that the user named,
 //! and forking a command, which is to run with what the user has.
 //!
-//! Leaves out: a user of its own, since which files it has to read does not show beforehand; system
-//! call filters, which are the service manager's (`packaging/tracer.service` has one).
+//! Leaves out: a user of its own, and system call filters, which are the service manager's
+//! (`packaging/tracer.service` has both).
 
 use rustix::io;
 use rustix::thread::{

@@ -1,11 +1,12 @@
 //! The `--stats` file: the agent's counters as JSON, written at the end.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::config::Stats;
 use crate::counters::Counters;
+use crate::files;
 
 /// Where the counters will go, open since the start: an unwritable path shows before anything is
 /// attached, and the old content stays until there is new.
@@ -19,12 +20,7 @@ impl StatsSink {
     pub fn open(stats: &Stats) -> Result<StatsSink, (PathBuf, io::Error)> {
         match stats {
             Stats::StandardError => Ok(StatsSink::StandardError),
-            Stats::File(path) => match OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(path)
-            {
+            Stats::File(path) => match files::create(path, false) {
                 Ok(file) => Ok(StatsSink::File {
                     path: path.clone(),
                     file,
@@ -55,6 +51,8 @@ impl StatsSink {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -71,6 +69,8 @@ mod tests {
         let mut counters = Counters::default();
         counters.spans.dropped.insert("endpoint", 2);
         sink.write(&counters).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
         let text = std::fs::read_to_string(&path).unwrap();
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(json["spans"]["dropped"]["endpoint"], 2);

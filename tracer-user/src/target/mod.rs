@@ -58,6 +58,9 @@ pub enum Error {
     /// Nothing has this id.
     #[error("process {0}: no such process; `ps -e` lists those that run")]
     NoSuchProcess(u32),
+    /// `/proc` is mounted with `hidepid`.
+    #[error("process {0}: /proc hides it (hidepid); run as root, or give tracer CAP_SYS_PTRACE")]
+    Hidden(u32),
     /// A thread of the kernel.
     #[error(
         "process {pid} ({name}): a kernel thread makes no system calls; name the process that serves"

@@ -6,9 +6,7 @@ use procfs::ProcError;
 use procfs::process::StatFlags;
 
 use super::Error;
-
-/// Looking into processes of other users (capabilities(7)).
-const CAP_SYS_PTRACE: u64 = 1 << 19;
+use crate::capabilities::LOOKING;
 
 /// A process, told from a later one of the same id by when it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -132,8 +130,14 @@ fn open(pid: u32) -> Result<procfs::process::Process, Error> {
 
 fn classify(pid: u32, error: ProcError) -> Error {
     match error {
-        ProcError::NotFound(_) if std::path::Path::new("/proc/self").exists() => {
-            Error::NoSuchProcess(pid)
+        ProcError::NotFound(_) | ProcError::PermissionDenied(_)
+            if std::path::Path::new("/proc/self").exists() =>
+        {
+            if pid != 0 && exists(pid) {
+                Error::Hidden(pid)
+            } else {
+                Error::NoSuchProcess(pid)
+            }
         }
         // A process that goes while its file is read.
         ProcError::Io(error, _) if error.raw_os_error() == Some(libc::ESRCH) => {
@@ -172,8 +176,15 @@ fn has_ended(stat: &procfs::process::Stat) -> bool {
 }
 
 fn may_look_into_others() -> bool {
-    let own = procfs::process::Process::myself().and_then(|own| own.status());
-    own.is_ok_and(|status| status.capeff & CAP_SYS_PTRACE != 0)
+    let [ptrace, _] = &LOOKING;
+    ptrace.is_held()
+}
+
+/// Whether there is a process of this id, whatever `/proc` shows.
+fn exists(pid: u32) -> bool {
+    // SAFETY: kill has no preconditions; signal 0 is none.
+    let asked = unsafe { libc::kill(pid as i32, 0) };
+    asked == 0 || std::io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
 }
 
 #[cfg(test)]
