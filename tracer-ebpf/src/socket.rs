@@ -1,13 +1,14 @@
 //! The `sock` family: BTF tracepoints that fire once per transfer of a socket, after it, in the task
 //! that made it, and never for files.
 //!
-//! Kernels: `sock_send_length`, `sock_recv_length` and `sk_data_ready` 6.3, `tcp_sendmsg_locked` 6.16.
-//! The last two are optional: without them a message has no time of arrival, a send none of its start.
+//! Kernels: `sock_send_length`, `sock_recv_length` and `sk_data_ready` 6.3, `tcp_sendmsg_locked` 6.16, before
+//! which the function of that name is entered through a trampoline (CONFIG_FUNCTION_TRACER). The last two
+//! are optional: without them a message has no time of arrival, a send none of its start.
 
 use aya_ebpf::cty::c_int;
 use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skc_to_tcp_sock};
-use aya_ebpf::macros::btf_tracepoint;
-use aya_ebpf::programs::BtfTracePointContext;
+use aya_ebpf::macros::{btf_tracepoint, fentry};
+use aya_ebpf::programs::{BtfTracePointContext, FEntryContext};
 use tracer_ebpf::abi::{ENDED_RECEIVING, RECEIVED, SENT};
 
 use crate::kernel::{field, now, offset};
@@ -88,8 +89,19 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
 /// `tcp_sendmsg_locked(sk, msg, skb, size_goal)`: a send begins, or goes on with its next segment.
 #[btf_tracepoint(function = "tcp_sendmsg_locked")]
 pub fn tcp_sendmsg_locked(ctx: BtfTracePointContext) -> i32 {
+    send_begins(ctx.arg(0))
+}
+
+/// `tcp_sendmsg_locked(sk, msg, size)`, the function: where there is no such tracepoint.
+#[fentry(function = "tcp_sendmsg_locked")]
+pub fn tcp_sendmsg_entered(ctx: FEntryContext) -> i32 {
+    send_begins(ctx.arg(0))
+}
+
+#[inline(always)]
+fn send_begins(sk: *const u8) -> i32 {
     // SAFETY: the map's own memory.
-    if let Some(socket) = unsafe { maps::socket(ctx.arg(0)).as_mut() }
+    if let Some(socket) = unsafe { maps::socket(sk).as_mut() }
         && socket.wants_start()
     {
         socket.send_start_ns = now();

@@ -16,6 +16,9 @@ pub(super) struct Hook {
     tracepoints: &'static [&'static str],
     /// Without it the family does not work.
     pub(super) required: bool,
+    /// The program at the entry of the kernel function that has the tracepoint's name: for kernels that
+    /// lack the tracepoint.
+    instead: Option<&'static str>,
 }
 
 /// A BTF tracepoint.
@@ -24,6 +27,7 @@ const fn hook(program: &'static str, required: bool) -> Hook {
         program,
         tracepoints: &[],
         required,
+        instead: None,
     }
 }
 
@@ -37,6 +41,7 @@ const fn calls(
         program,
         tracepoints,
         required,
+        instead: None,
     }
 }
 
@@ -49,12 +54,15 @@ const LIFECYCLE: &[Hook] = &[
     hook("sched_process_exit", true),
 ];
 
-/// Since Linux 6.3; `tcp_sendmsg_locked` since 6.16.
+/// Since Linux 6.3; the tracepoint `tcp_sendmsg_locked` since 6.16.
 const SOCK: &[Hook] = &[
     hook("sock_recv_length", true),
     hook("sock_send_length", true),
     hook("sk_data_ready", false),
-    hook("tcp_sendmsg_locked", false),
+    Hook {
+        instead: Some("tcp_sendmsg_entered"),
+        ..hook("tcp_sendmsg_locked", false)
+    },
 ];
 
 /// Exit of each call that moves bytes, entry of those that send and of `close`.
@@ -123,9 +131,23 @@ pub(super) fn attach(
     Ok(missing)
 }
 
-/// Loads and attaches one program.
+/// Loads and attaches one program, or the one that is there instead of it.
 pub(super) fn attach_one(kernel: &mut Kernel, btf: &KernelBtf, hook: &Hook) -> Result<(), Error> {
-    let name = hook.program;
+    let attached = attach_program(kernel, btf, hook, hook.program);
+    match hook.instead {
+        Some(instead) if attached.is_err() => {
+            attach_program(kernel, btf, hook, instead).or(attached)
+        }
+        _ => attached,
+    }
+}
+
+fn attach_program(
+    kernel: &mut Kernel,
+    btf: &KernelBtf,
+    hook: &Hook,
+    name: &'static str,
+) -> Result<(), Error> {
     let failed = |source| Error::program(name, source);
     let program = kernel.ebpf.program_mut(name).ok_or(Error::Map {
         name,
@@ -134,6 +156,10 @@ pub(super) fn attach_one(kernel: &mut Kernel, btf: &KernelBtf, hook: &Hook) -> R
     match program {
         Program::BtfTracePoint(program) => {
             program.load(name, &btf.aya).map_err(failed)?;
+            program.attach().map_err(failed)?;
+        }
+        Program::FEntry(program) => {
+            program.load(hook.program, &btf.aya).map_err(failed)?;
             program.attach().map_err(failed)?;
         }
         Program::TracePoint(program) => {

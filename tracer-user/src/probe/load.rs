@@ -168,6 +168,7 @@ impl Kernel {
             // Fails only for what is not loaded.
             let _ = match program {
                 Program::BtfTracePoint(program) => program.unload(),
+                Program::FEntry(program) => program.unload(),
                 Program::TracePoint(program) => program.unload(),
                 Program::UProbe(program) => program.unload(),
                 _ => Ok(()),
