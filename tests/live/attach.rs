@@ -25,6 +25,7 @@ pub fn tests() -> Vec<(&'static str, Test)> {
         ("attach_without_following", no_follow),
         ("attach_command_from_its_first_byte", command),
         ("attach_command_exit_codes", command_exit_codes),
+        ("attach_32_bit_program", program_32_bit),
         ("attach_by_port_and_exe_later", selected_later),
         ("attach_all", all),
         ("attach_two_agents", two_agents),
@@ -205,6 +206,31 @@ fn command_exit_codes(family: Family) {
     assert_eq!((ended.code, ended.stdout), (0, vec!["through".to_string()]));
 }
 
+/// A 32-bit program is traced, or it is said that it is not.
+fn program_32_bit(family: Family) {
+    let sink = Sink::start();
+    let (endpoint, program) = (sink.endpoint(), servers::go_386());
+    let program = program.to_str().expect("a path");
+    let arguments = ["--otlp-endpoint", &endpoint, "--probes", family.name()];
+    let mut agent = Agent::spawn_with(arguments.iter().chain(&["--", program]), |command| {
+        command.stdin(Stdio::piped());
+    });
+    match family {
+        Family::Sock => {
+            let spans = sink.wait_for("both ends", |spans| spans.len() == 2);
+            assert!(spans.iter().all(|span| span.name == "GET /32"));
+        }
+        Family::Syscall => {
+            let said = |line: &str| line.contains("is a 32-bit program");
+            agent.process.stderr.wait_for("warning", said);
+        }
+    }
+    drop(agent.process.child().stdin.take());
+    let ended = agent.wait();
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    ended.stats.expect("--stats").assert_add_up();
+}
+
 /// `--port` and `--exe` find processes that are there and those that come later.
 fn selected_later(family: Family) {
     let sink = Sink::start();
@@ -363,13 +389,13 @@ fn bpf_objects() -> BTreeSet<String> {
 /// Awaits that nothing is there that was not there before: the kernel frees with a delay.
 #[track_caller]
 fn assert_nothing_left(before: &BTreeSet<String>) {
-    let begun = Instant::now();
+    let deadline = Instant::now() + wait::patiently(wait::SOON);
     loop {
         let left: Vec<String> = bpf_objects().difference(before).cloned().collect();
         if left.is_empty() {
             return;
         }
-        assert!(begun.elapsed() < wait::SOON, "left behind: {left:#?}");
+        assert!(Instant::now() < deadline, "left behind: {left:#?}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }

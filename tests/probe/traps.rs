@@ -1,7 +1,6 @@
 //! The traps: what is reported of each act, over both families.
 
 use std::net::IpAddr;
-use std::process::Command;
 
 use tracer::event::{Direction::Received, Direction::Sent, End, ProcessChange, Role};
 use tracer::probe::{Family, Options};
@@ -309,17 +308,7 @@ fn late(family: Family) {
 }
 
 fn compat(family: Family) {
-    let dir = tempfile::tempdir().expect("a folder");
-    let program = dir.path().join("compat");
-    let built = Command::new("go")
-        .args(["build", "-o"])
-        .arg(&program)
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/probe/compat.go"))
-        .env("GOARCH", "386")
-        .env("CGO_ENABLED", "0")
-        .env("GO111MODULE", "off")
-        .status();
-    assert!(built.expect("go").success());
+    let program = tests::servers::go_386();
     let options = Options::default();
     let seen = watch_with(family, "run", program.to_str(), &options, |_, _| {});
     if family == Family::Syscall {
@@ -328,9 +317,11 @@ fn compat(family: Family) {
         return;
     }
     let server = usize::from(seen.connections[0].role == Role::Connected);
-    assert_eq!(seen.bytes(1 - server, Sent), b"ping-pong");
-    assert_eq!(seen.bytes(server, Received), b"ping-pong");
-    assert_eq!(seen.bytes(1 - server, Received), b"pong");
+    let request = b"GET /32 HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert_eq!(seen.bytes(1 - server, Sent), request);
+    assert_eq!(seen.bytes(server, Received), request);
+    let response = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    assert_eq!(seen.bytes(1 - server, Received), response);
 }
 
 fn two_agents(family: Family) {

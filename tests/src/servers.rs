@@ -263,8 +263,25 @@ pub fn go(module: &str) -> PathBuf {
     .join(module)
 }
 
+/// The Go program of the fixtures that sends and receives as a 32-bit one.
+pub fn go_386() -> PathBuf {
+    built("go-386", |dir| {
+        let mut command = Command::new("go");
+        command
+            .args(["build", "-o"])
+            .arg(dir.join("go-386"))
+            .arg(fixture("go-386/main.go"))
+            .env("GOARCH", "386")
+            .env("CGO_ENABLED", "0")
+            .env("GO111MODULE", "off");
+        command
+    })
+    .join("go-386")
+}
+
 /// Runs a build into the target folder, once in this process: the compilers know themselves what is
-/// up to date.
+/// up to date. With `TRACER_TEST_BUILT` set, as it is in guests, everything is built already: in one, a
+/// compiler takes minutes to find that out.
 #[track_caller]
 pub(crate) fn built(name: &str, command: impl FnOnce(&Path) -> Command) -> PathBuf {
     static DONE: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -272,7 +289,9 @@ pub(crate) fn built(name: &str, command: impl FnOnce(&Path) -> Command) -> PathB
     let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../target/fixtures")
         .join(name);
-    if !done.iter().any(|other| other == name) {
+    let there = std::env::var_os("TRACER_TEST_BUILT").is_some();
+    assert!(!there || dir.is_dir(), "{name} is not built");
+    if !there && !done.iter().any(|other| other == name) {
         std::fs::create_dir_all(&dir).expect("made");
         let dir = dir.canonicalize().expect("it is there");
         let output = command(&dir).output().expect("the compiler");
@@ -284,6 +303,18 @@ pub(crate) fn built(name: &str, command: impl FnOnce(&Path) -> Command) -> PathB
         done.push(name.to_string());
     }
     dir.canonicalize().expect("it is there")
+}
+
+/// Builds all there is to build, Jaeger and Zipkin too.
+pub fn build_all() {
+    java();
+    go_386();
+    for module in ["go", "go-rpc", "collector", "go-zero-legacy", "kratos-v1"] {
+        go(module);
+    }
+    crate::frameworks::program("kitex");
+    crate::rpc::build_all();
+    crate::backends::build_all();
 }
 
 /// A file of `tests/fixtures`.

@@ -30,6 +30,7 @@ mod shared;
 mod survey;
 
 use std::fmt;
+use std::io::Read as _;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -126,6 +127,8 @@ pub struct Probes {
     missing: Vec<&'static str>,
     /// Every process is traced.
     all: bool,
+    /// That 32-bit programs are not seen was said.
+    warned: bool,
 }
 
 impl Probes {
@@ -170,6 +173,7 @@ impl Probes {
                 family,
                 missing,
                 all: options.all,
+                warned: false,
             })
         };
         match attempt(false) {
@@ -204,7 +208,7 @@ impl Probes {
         }
         self.kernel.traced.set_bit(pid);
         listeners::mark(&mut self.kernel.sockets, pid);
-        self.kernel.runs(pid);
+        self.looks_at(pid);
         Ok(())
     }
 
@@ -213,7 +217,18 @@ impl Probes {
     pub fn runs(&mut self, pid: u32) {
         let traced = || self.all || self.kernel.traced.has_bit(pid);
         if pid != 0 && pid < PID_LIMIT && traced() {
-            self.kernel.runs(pid);
+            self.looks_at(pid);
+        }
+    }
+
+    /// At the program that a traced process runs.
+    fn looks_at(&mut self, pid: u32) {
+        self.kernel.runs(pid);
+        if self.family == Family::Syscall && !self.warned && is_32_bit(pid) {
+            self.warned = true;
+            ::log::warn!(
+                "process {pid} is a 32-bit program: the syscall probes see nothing of such, the sock probes would (Linux 6.3 and later)"
+            );
         }
     }
 
@@ -316,4 +331,12 @@ impl Probes {
             frames_lost: count(Counter::FramesLost),
         }
     }
+}
+
+/// Whether a process runs a 32-bit program, by the class in its ELF header.
+fn is_32_bit(pid: u32) -> bool {
+    const CLASS_32: &[u8; 5] = b"\x7fELF\x01";
+    let mut head = [0; CLASS_32.len()];
+    let program = std::fs::File::open(format!("/proc/{pid}/exe"));
+    program.is_ok_and(|mut file| file.read_exact(&mut head).is_ok() && head == *CLASS_32)
 }
