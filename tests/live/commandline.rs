@@ -148,7 +148,7 @@ fn ends(family: Family) {
 
     // An endpoint that holds the end up: the second Ctrl-C does not await it.
     let sink = Sink::start();
-    sink.set_mood(Mood::Slow(wait::SOON * 3));
+    sink.set_mood(Mood::Slow(wait::patiently(wait::SOON * 3)));
     let mut arguments = arguments[..6].to_vec();
     let endpoint = sink.endpoint();
     arguments.extend(["--otlp-endpoint", &endpoint]);

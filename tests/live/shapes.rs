@@ -237,7 +237,8 @@ fn table(family: Family) {
     for (number, (shape, peer)) in SHAPES.iter().zip(&peers).enumerate() {
         let request = shape.request.replace("{T}", &traceparent(number).0);
         let mut stream = TcpStream::connect(peer.address).expect("it listens");
-        stream.set_read_timeout(Some(wait::SOON)).expect("a socket");
+        let soon = wait::patiently(wait::SOON);
+        stream.set_read_timeout(Some(soon)).expect("a socket");
         stream.write_all(request.as_bytes()).expect("it reads");
         // Servers that read a body await it; the one that refuses it closes by itself.
         let mut answer = Vec::new();

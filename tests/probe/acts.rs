@@ -9,8 +9,10 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::frames;
+use tests::wait;
+
 use crate::socket::{self, Pair, done, iovecs, message, read, recv, write};
+use crate::{frames, holders};
 
 /// What [`every_call`] sends.
 pub const WORDS: &[u8] = b"one-two-three-four-five-six-seven-eight-nine-";
@@ -56,7 +58,8 @@ pub fn run(name: &str, argument: Option<String>) {
             let status = Command::new(program).status().expect("run it");
             assert!(status.success());
         }
-        other => frames::act(other, &argument.unwrap_or_default()),
+        frames if frames.starts_with("frames_") => frames::act(name, &argument.unwrap_or_default()),
+        _ => holders::act(name),
     }
 }
 
@@ -152,7 +155,7 @@ fn some_of_several() {
 
 /// Until so many bytes wait in the socket.
 fn await_bytes(stream: &impl AsRawFd, wanted: usize) {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + wait::patiently(Duration::from_secs(5));
     loop {
         let mut waiting: libc::c_int = 0;
         // SAFETY: an int of ours.

@@ -6,10 +6,12 @@
 //! the live tests are.
 
 use libtest_mimic::{Arguments, Trial};
+use tests::agent;
 use tracer::probe::Family;
 
 mod acts;
 mod frames;
+mod holders;
 mod socket;
 mod traps;
 mod watch;
@@ -30,11 +32,16 @@ fn main() {
     if skip {
         eprintln!("probe tests are skipped: they need root");
     }
-    let trials = [Family::Sock, Family::Syscall]
+    let trials = agent::Family::here()
         .into_iter()
+        .map(|family| match family {
+            agent::Family::Sock => Family::Sock,
+            agent::Family::Syscall => Family::Syscall,
+        })
         .flat_map(|family| {
             traps::TESTS
                 .iter()
+                .chain(holders::TESTS)
                 .chain(frames::TESTS)
                 .map(move |&(name, test)| {
                     Trial::test(format!("{family}::{name}"), move || {

@@ -4,14 +4,12 @@ use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use tests::wait;
 use tracer::event::{
     self, Connection, ConnectionId, Direction, Ended, Event, Process, ProcessChange,
 };
 use tracer::probe::{Family, KernelCounters, Options, Probes};
 use tracer::protocol::Framing;
-
-/// An actor that hangs is a failure.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One reported piece of a transfer.
 #[derive(Clone, Debug)]
@@ -115,7 +113,7 @@ pub fn watch_with(
         counters: KernelCounters::default(),
     };
     let mut verdicts = Verdicts::default();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + wait::patiently(wait::SOON);
     let mut gone = false;
     while !gone {
         assert!(Instant::now() < deadline, "the actor hangs: {seen:?}");

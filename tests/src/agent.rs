@@ -20,6 +20,25 @@ pub enum Family {
 }
 
 impl Family {
+    /// Those that there are on this kernel, which its version says.
+    ///
+    /// The tracepoints of the socket family came with Linux 6.3. The agent is not asked: that it finds
+    /// what there is, is tested.
+    pub fn here() -> Vec<Family> {
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("procfs");
+        let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+        let mut next = || numbers.next().and_then(|number| number.parse().ok());
+        let version: (u32, u32) = (next().unwrap_or(0), next().unwrap_or(0));
+        if version >= (6, 3) {
+            return vec![Family::Sock, Family::Syscall];
+        }
+        eprintln!(
+            "Linux {}.{} has no `sock` probes: over `syscall` alone",
+            version.0, version.1
+        );
+        vec![Family::Syscall]
+    }
+
     /// For `--probes`.
     pub fn name(self) -> &'static str {
         match self {

@@ -4,7 +4,7 @@
 //! them, once, into the target folder: the Collector and Jaeger are compiled, Zipkin is its jar.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -97,10 +97,8 @@ impl Collector {
 pub struct Jaeger(Server);
 
 impl Jaeger {
-    /// Compiles it if need be, starts it.
-    #[track_caller]
-    pub fn start() -> Jaeger {
-        let dir = built("jaeger", |dir| {
+    fn build() -> PathBuf {
+        built("jaeger", |dir| {
             let script = "test -e $2 || { \
                               rm -rf part; \
                               from=$(go mod download -json $1 | sed -n 's/.*\"Dir\": \"\\(.*\\)\".*/\\1/p'); \
@@ -116,7 +114,13 @@ impl Jaeger {
                 .env("GOFLAGS", "-buildvcs=false -mod=readonly")
                 .current_dir(dir);
             command
-        });
+        })
+    }
+
+    /// Compiles it if need be, starts it.
+    #[track_caller]
+    pub fn start() -> Jaeger {
+        let dir = Jaeger::build();
         Jaeger(Server::announced(&mut Command::new(dir.join("jaeger"))))
     }
 
@@ -142,10 +146,8 @@ pub struct Zipkin {
 }
 
 impl Zipkin {
-    /// Fetches it if need be, starts it.
-    #[track_caller]
-    pub fn start() -> Zipkin {
-        let dir = built("zipkin", |dir| {
+    fn build() -> PathBuf {
+        built("zipkin", |dir| {
             let script = "echo \"$2  zipkin.jar\" > sum; sha256sum --status -c sum && exit; \
                           curl -fsSL --retry 5 --retry-all-errors -o zipkin.jar \"$1\"; \
                           sha256sum -c sum";
@@ -153,7 +155,13 @@ impl Zipkin {
             command.args(["-euc", script, "sh", ZIPKIN, ZIPKIN_SUM]);
             command.current_dir(dir);
             command
-        });
+        })
+    }
+
+    /// Fetches it if need be, starts it.
+    #[track_caller]
+    pub fn start() -> Zipkin {
+        let dir = Zipkin::build();
         let mut command = Command::new("java");
         // The quick compiler alone: it is up sooner.
         command
@@ -252,6 +260,12 @@ impl Prometheus {
         let mut answer = fetch(&url, parameters)?;
         (answer["status"] == "success").then(|| answer["data"].take())
     }
+}
+
+/// Compiles Jaeger and fetches Zipkin.
+pub fn build_all() {
+    Jaeger::build();
+    Zipkin::build();
 }
 
 /// For who cannot choose ports by itself: such that were free a moment ago.

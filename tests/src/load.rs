@@ -199,17 +199,17 @@ impl Connection {
     /// # Errors
     /// Those of the last try.
     pub fn open(address: SocketAddr) -> io::Result<Connection> {
-        let begun = Instant::now();
+        let (begun, soon) = (Instant::now(), wait::patiently(wait::SOON));
         let stream = loop {
-            match TcpStream::connect_timeout(&address, wait::SOON) {
-                Err(_) if begun.elapsed() < Duration::from_secs(5) => {
+            match TcpStream::connect_timeout(&address, soon) {
+                Err(_) if begun.elapsed() < soon / 4 => {
                     std::thread::sleep(Duration::from_millis(5));
                 }
                 result => break result?,
             }
         };
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(wait::SOON))?;
+        stream.set_read_timeout(Some(soon))?;
         Ok(Connection {
             reader: BufReader::new(stream),
         })

@@ -180,13 +180,13 @@ impl Lines {
     #[track_caller]
     pub fn wait_for(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         let (state, changed) = &*self.0;
-        let begun = Instant::now();
+        let deadline = Instant::now() + wait::patiently(wait::SOON);
         let mut guard = state.lock().expect("not poisoned");
         loop {
             if let Some(line) = guard.lines.iter().find(|line| wanted(line)) {
                 return line.clone();
             }
-            let left = wait::SOON.saturating_sub(begun.elapsed());
+            let left = deadline.saturating_duration_since(Instant::now());
             assert!(
                 !guard.ended && !left.is_zero(),
                 "no {what} among the lines: {:#?}",
@@ -200,7 +200,8 @@ impl Lines {
         let (state, changed) = &*self.0;
         let guard = state.lock().expect("not poisoned");
         // A grandchild may hold the pipe open beyond its parent's end.
-        let _ = changed.wait_timeout_while(guard, Duration::from_secs(2), |s| !s.ended);
+        let longest = wait::patiently(Duration::from_secs(2));
+        let _ = changed.wait_timeout_while(guard, longest, |s| !s.ended);
     }
 }
 

@@ -97,10 +97,11 @@ impl Sink {
         if let Some(serving) = self.serving.take() {
             serving.stop.notify_one();
             let server = serving.server;
-            let ended = async { tokio::time::timeout(wait::SOON, server).await };
+            let soon = wait::patiently(wait::SOON);
+            let ended = async { tokio::time::timeout(soon, server).await };
             let ended = serving.runtime.block_on(ended).expect("in time");
             ended.expect("no panic");
-            serving.runtime.shutdown_timeout(wait::SOON);
+            serving.runtime.shutdown_timeout(soon);
         }
     }
 

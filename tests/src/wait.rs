@@ -1,14 +1,16 @@
 //! Awaiting a condition, bounded.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// How long a condition is awaited that should hold soon: generous, since it is only ever waited
 /// out by a test that fails.
 pub const SOON: Duration = Duration::from_secs(20);
 
-/// Asks until `condition` gives something; panics after `longest`, naming `what`.
+/// Asks until `condition` gives something; panics after `longest` (see [`patiently`]), naming `what`.
 #[track_caller]
 pub fn until<T>(what: &str, longest: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+    let longest = patiently(longest);
     let begun = Instant::now();
     loop {
         if let Some(value) = condition() {
@@ -20,4 +22,17 @@ pub fn until<T>(what: &str, longest: Duration, mut condition: impl FnMut() -> Op
         );
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// A bound on a wait as it is on this machine: `TRACER_TEST_PATIENCE` times as long where that is set, as
+/// it is in guests whose processor is emulated.
+pub fn patiently(longest: Duration) -> Duration {
+    static PATIENCE: LazyLock<u32> =
+        LazyLock::new(|| match std::env::var("TRACER_TEST_PATIENCE") {
+            Ok(factor) => factor
+                .parse()
+                .expect("TRACER_TEST_PATIENCE: a whole number"),
+            Err(_) => 1,
+        });
+    longest * *PATIENCE
 }

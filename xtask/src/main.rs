@@ -15,6 +15,7 @@ mod fuzz;
 mod run;
 mod setup;
 mod test;
+mod vm;
 
 /// Development tasks of `tracer`.
 #[derive(Parser)]
@@ -41,6 +42,14 @@ enum Task {
         /// Only tests whose name contains this.
         filter: Option<String>,
     },
+    /// Run the live tests on another kernel, in a virtual machine (emulated where there is no KVM).
+    Vm {
+        /// A version of which Debian has a package (`6.1`, `6.12`), or the path of a `vmlinuz`.
+        kernel: String,
+        /// Only tests whose name contains this.
+        #[arg(last = true)]
+        filter: Option<String>,
+    },
     /// Trace a small real service on this machine and show its stage waterfall.
     Demo {
         /// Stop by itself after this long (`500ms`, `10s`, `5m`); without it, at Ctrl-C.
@@ -60,6 +69,7 @@ fn main() -> ExitCode {
             setup::ensure(setup::Purpose::Test).and_then(|()| fuzz::run(target.as_deref(), runs))
         }
         Task::Test { filter } => test::all(filter.as_deref()),
+        Task::Vm { kernel, filter } => vm::run(&kernel, filter.as_deref()),
         Task::Demo { duration } => demo::run(duration),
         Task::Bench(options) => bench::run(&options),
     };

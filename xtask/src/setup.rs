@@ -29,6 +29,8 @@ pub enum Purpose {
     Test,
     /// `bench`.
     Bench,
+    /// The machine that `vm` boots; what its tests need is that of `test`.
+    Vm,
     /// All of them.
     Everything,
 }
@@ -163,6 +165,30 @@ const NEEDS: &[Need] = &[
         there: || run::find("wrk").is_some(),
         source: Source::Apt(&["wrk"]),
         purposes: &[Purpose::Bench],
+    },
+    Need {
+        what: "qemu",
+        there: || run::find("qemu-system-x86_64").is_some(),
+        source: Source::Apt(&["qemu-system-x86"]),
+        purposes: &[Purpose::Vm],
+    },
+    Need {
+        what: "busybox, which a guest starts with",
+        there: || run::find("busybox").is_some(),
+        source: Source::Apt(&["busybox-static"]),
+        purposes: &[Purpose::Vm],
+    },
+    Need {
+        what: "depmod",
+        there: || run::find("depmod").is_some(),
+        source: Source::Apt(&["kmod"]),
+        purposes: &[Purpose::Vm],
+    },
+    Need {
+        what: "ip",
+        there: || run::find("ip").is_some(),
+        source: Source::Apt(&["iproute2"]),
+        purposes: &[Purpose::Vm],
     },
 ];
 

@@ -15,7 +15,7 @@ mod plain;
 mod program;
 
 pub use plain::Plain;
-pub use program::{Client, Form, Load, Stack, load};
+pub use program::{Client, Form, Load, Stack, build_all, load};
 
 /// A call that a client is to make.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

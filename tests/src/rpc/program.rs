@@ -196,6 +196,12 @@ pub fn load(server: &Server, parallel: usize, calls: usize) -> Load {
     }
 }
 
+/// What the scripted programs need.
+pub fn build_all() {
+    python();
+    node_modules();
+}
+
 /// Python with the packages of `fixtures/python/requirements.txt`, in an environment of its own.
 fn python() -> PathBuf {
     let dir = servers::built("python", |dir| {
