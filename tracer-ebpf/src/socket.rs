@@ -1,9 +1,9 @@
 //! The `sock` family: BTF tracepoints that fire once per transfer of a socket, after it, in the task
 //! that made it, and never for files.
 //!
-//! Kernels: `sock_send_length`, `sock_recv_length` and `sk_data_ready` 6.3, `tcp_sendmsg_locked` 6.16, before
-//! which the function of that name is entered through a trampoline (CONFIG_FUNCTION_TRACER). The last two
-//! are optional: without them a message has no time of arrival, a send none of its start.
+//! Kernels: `sock_send_length`, `sock_recv_length` and `sk_data_ready` 6.3, `tcp_sendmsg_locked` 6.16. The last
+//! two are optional: without them a message has no time of arrival, a send none of its start. Where the
+//! tracepoint is missing, the entry of a function serves (CONFIG_FUNCTION_TRACER).
 
 use aya_ebpf::cty::c_int;
 use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skc_to_tcp_sock};
@@ -112,8 +112,19 @@ fn send_begins(sk: *const u8) -> i32 {
 /// `sk_data_ready(sk)`: bytes became readable. Any context.
 #[btf_tracepoint(function = "sk_data_ready")]
 pub fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
+    readable(ctx.arg(0))
+}
+
+/// `sock_def_readable(sk)`, the function in which that tracepoint is, or would be.
+#[fentry(function = "sock_def_readable")]
+pub fn sock_readable(ctx: FEntryContext) -> i32 {
+    readable(ctx.arg(0))
+}
+
+#[inline(always)]
+fn readable(sk: *const u8) -> i32 {
     // SAFETY: the map's own memory.
-    if let Some(socket) = unsafe { maps::socket(ctx.arg(0)).as_mut() }
+    if let Some(socket) = unsafe { maps::socket(sk).as_mut() }
         && socket.is_wanted()
     {
         socket.arrived(now());

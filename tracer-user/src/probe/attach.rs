@@ -16,9 +16,8 @@ pub(super) struct Hook {
     tracepoints: &'static [&'static str],
     /// Without it the family does not work.
     pub(super) required: bool,
-    /// The program at the entry of the kernel function that has the tracepoint's name: for kernels that
-    /// lack the tracepoint.
-    instead: Option<&'static str>,
+    /// For kernels that lack the tracepoint: the program at the entry of a function, and the function.
+    instead: Option<[&'static str; 2]>,
 }
 
 /// A BTF tracepoint.
@@ -54,13 +53,19 @@ const LIFECYCLE: &[Hook] = &[
     hook("sched_process_exit", true),
 ];
 
+/// The tracepoint is there since Linux 6.3, in a function that is older.
+const ARRIVAL: Hook = Hook {
+    instead: Some(["sock_readable", "sock_def_readable"]),
+    ..hook("sk_data_ready", false)
+};
+
 /// Since Linux 6.3; the tracepoint `tcp_sendmsg_locked` since 6.16.
 const SOCK: &[Hook] = &[
     hook("sock_recv_length", true),
     hook("sock_send_length", true),
-    hook("sk_data_ready", false),
+    ARRIVAL,
     Hook {
-        instead: Some("tcp_sendmsg_entered"),
+        instead: Some(["tcp_sendmsg_entered", "tcp_sendmsg_locked"]),
         ..hook("tcp_sendmsg_locked", false)
     },
 ];
@@ -98,7 +103,7 @@ const SYSCALL: &[Hook] = &[
         true,
     ),
     calls("closes", &["sys_enter_close"], true),
-    hook("sk_data_ready", false),
+    ARRIVAL,
 ];
 
 /// Where tracefs may be mounted.
@@ -133,7 +138,7 @@ pub(super) fn attach(
 
 /// Loads and attaches one program, or the one that is there instead of it.
 pub(super) fn attach_one(kernel: &mut Kernel, btf: &KernelBtf, hook: &Hook) -> Result<(), Error> {
-    let attached = attach_program(kernel, btf, hook, hook.program);
+    let attached = attach_program(kernel, btf, hook, [hook.program; 2]);
     match hook.instead {
         Some(instead) if attached.is_err() => {
             attach_program(kernel, btf, hook, instead).or(attached)
@@ -146,7 +151,7 @@ fn attach_program(
     kernel: &mut Kernel,
     btf: &KernelBtf,
     hook: &Hook,
-    name: &'static str,
+    [name, place]: [&'static str; 2],
 ) -> Result<(), Error> {
     let failed = |source| Error::program(name, source);
     let program = kernel.ebpf.program_mut(name).ok_or(Error::Map {
@@ -155,11 +160,11 @@ fn attach_program(
     })?;
     match program {
         Program::BtfTracePoint(program) => {
-            program.load(name, &btf.aya).map_err(failed)?;
+            program.load(place, &btf.aya).map_err(failed)?;
             program.attach().map_err(failed)?;
         }
         Program::FEntry(program) => {
-            program.load(hook.program, &btf.aya).map_err(failed)?;
+            program.load(place, &btf.aya).map_err(failed)?;
             program.attach().map_err(failed)?;
         }
         Program::TracePoint(program) => {
