@@ -346,6 +346,7 @@ fn counters(
             ("connections_idle", limits.connections_idle),
             ("exchanges", limits.exchanges),
             ("held_spans", limits.held),
+            ("memory", limits.memory),
             ("processes", limits.processes),
             ("path_names", paths_cut),
             ("metric_series", unmeasured.overflowed),

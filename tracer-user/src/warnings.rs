@@ -47,7 +47,7 @@ struct Reason {
 }
 
 /// All that warnings speak of; the numbers are those of the constants beside which they are counted.
-const REASONS: [Reason; 10] = [
+const REASONS: [Reason; 11] = [
     Reason {
         word: "ring_full",
         count: |counters| {
@@ -64,9 +64,15 @@ const REASONS: [Reason; 10] = [
         advice: "more are open than are followed at once, so the most silent ones had to go; trace fewer processes",
     },
     Reason {
+        word: "memory",
+        count: |counters| limit(counters, "memory"),
+        what: "connections given up",
+        advice: "what is kept of all takes more memory than it may, so the most silent ones had to go; trace fewer processes",
+    },
+    Reason {
         word: "exchanges",
         count: |counters| limit(counters, "exchanges"),
-        what: "requests not followed",
+        what: "requests not followed to their end",
         advice: "too many wait for their answer, at all or on one connection; trace fewer processes",
     },
     Reason {
@@ -180,7 +186,7 @@ mod tests {
         assert_eq!(
             warnings.due(&counters, begin + INTERVAL / 2),
             [
-                "4 requests not followed (exchanges): too many wait for their answer, at all or on one \
+                "4 requests not followed to their end (exchanges): too many wait for their answer, at all or on one \
                  connection; trace fewer processes"
             ]
         );

@@ -203,6 +203,15 @@ impl Detector {
         }
     }
 
+    /// Bytes held.
+    pub fn memory(&self) -> usize {
+        let bytes = self.held.iter().map(|held| held.bytes.len());
+        self.held.capacity() * size_of::<Held>()
+            + bytes.sum::<usize>()
+            + self.received.bytes.capacity()
+            + self.sent.bytes.capacity()
+    }
+
     /// The transfers held back, in their order.
     pub fn held(&self) -> impl Iterator<Item = Transfer<'_>> {
         self.held.iter().map(|held| Transfer {

@@ -54,6 +54,16 @@ pub(super) enum Start {
 }
 
 impl Head {
+    /// Bytes of memory that it takes.
+    pub fn memory(&self) -> usize {
+        let spilled = if self.fields.spilled() {
+            self.fields.capacity() * size_of::<Field>()
+        } else {
+            0
+        };
+        size_of::<Head>() + self.text.capacity() + spilled
+    }
+
     /// A request head without header fields yet.
     pub fn request(method: &[u8], target: &[u8], version: Version) -> Self {
         let text = [method, target].concat();

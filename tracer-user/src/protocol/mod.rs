@@ -156,6 +156,14 @@ impl Head {
         }
     }
 
+    /// Bytes of memory behind it.
+    pub fn memory(&self) -> usize {
+        match self {
+            Head::Http(head) => head.memory(),
+            Head::Rpc(head) => head.memory(),
+        }
+    }
+
     /// Thrift's or Kitex', if it is one.
     pub fn rpc(&self) -> Option<&rpc::Head> {
         match self {
@@ -267,6 +275,10 @@ pub trait Protocol: Send {
     /// `reason`. After the response side's end every exchange still unanswered is `Incomplete` too.
     /// Calling it again does nothing.
     fn end(&mut self, side: Side, reason: Incomplete, out: &mut Vec<Event>);
+
+    /// Bytes of memory behind it, which grow with what the connection carries: what is kept of messages that
+    /// are not whole, or not paired. About; rather more than less.
+    fn memory(&self) -> usize;
 
     /// How the connection is cut into frames; None: it is not, or not any more.
     fn framing(&self) -> Option<Framing> {

@@ -87,6 +87,27 @@ pub enum Failure {
 }
 
 impl Head {
+    /// Bytes of memory that it takes.
+    pub fn memory(&self) -> usize {
+        let of_key = |key: &Key| match key {
+            Key::Number(_) => 0,
+            Key::Text(text) => text.capacity(),
+        };
+        let texts = self
+            .fields
+            .iter()
+            .map(|(key, value)| of_key(key) + value.capacity());
+        let failure = match &self.failure {
+            Some(Failure::Exception { message, .. }) => message.capacity(),
+            _ => 0,
+        };
+        size_of::<Head>()
+            + self.method.capacity()
+            + self.fields.capacity() * size_of::<(Key, Vec<u8>)>()
+            + texts.sum::<usize>()
+            + failure
+    }
+
     /// The first field of that text key.
     pub fn text(&self, name: &str) -> Option<&[u8]> {
         self.fields.iter().find_map(|(key, value)| match key {

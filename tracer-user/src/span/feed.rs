@@ -189,6 +189,14 @@ impl Feed {
         }
     }
 
+    /// Bytes of memory behind it.
+    pub fn memory(&self) -> usize {
+        match &self.carries {
+            Carries::Known(protocol) => protocol.memory(),
+            Carries::Unknown(detector) => detector.memory(),
+        }
+    }
+
     /// It is cut into frames: one writer may put frames of several callers on it.
     pub fn is_framed(&self) -> bool {
         self.framing.is_some()

@@ -9,7 +9,7 @@ use super::feed::At;
 use super::streamed::MAX_KEPT;
 use super::tracker::{Host, Tracker};
 use crate::context;
-use crate::protocol::{self, ExchangeId, Side, Sizes};
+use crate::protocol::{self, ExchangeId, Incomplete, Side, Sizes};
 
 impl Tracker {
     /// Something happened in the life of an exchange.
@@ -86,6 +86,9 @@ impl Tracker {
                         if !exchange.response.is_over() && at.closed != 0 {
                             exchange.stamps.closed = at.closed;
                         }
+                        let evicted =
+                            exchange.incomplete.is_none() && reason == Incomplete::Evicted;
+                        self.counts.limits.exchanges += u64::from(evicted);
                         exchange.cut(side, reason, &mut self.counts.messages);
                         self.finish_if_over(slot, key, host);
                     }

@@ -38,6 +38,7 @@ mod taken;
 mod tests;
 mod trace;
 mod tracker;
+mod weight;
 
 pub use clock::{boot_now, boot_to_unix};
 pub use exchange::MessageCounts;

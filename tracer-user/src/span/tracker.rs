@@ -71,10 +71,12 @@ pub struct Limits {
     pub connections_evicted: u64,
     /// Connections that were silent for too long.
     pub connections_idle: u64,
-    /// Exchanges not followed, as too many were open.
+    /// Exchanges not followed, or not to their end, as too many were open.
     pub exchanges: u64,
     /// Spans that could not wait for their trace to be final.
     pub held: u64,
+    /// Connections given up, as what was kept of all took too much memory.
+    pub memory: u64,
     /// Processes forgotten, as too many were known.
     pub processes: u64,
     /// Goroutines, and what they hand over, forgotten, as too many were known.
@@ -136,6 +138,8 @@ pub struct Tracker {
     pub(super) kept: usize,
     /// The latest instant seen, boot-time ns.
     pub(super) now: u64,
+    /// When memory was last looked at, boot-time ns.
+    pub(super) weighed: u64,
     ids: Ids,
     to_unix: i64,
     /// See [`Tracker::gap`].
@@ -216,6 +220,7 @@ impl Tracker {
         self.now = self.now.max(now);
         self.close_ended(host);
         self.release_held(host);
+        self.weigh(host);
     }
 
     /// Looks for connections that were silent for too long: a walk over all. Call every minute or so.

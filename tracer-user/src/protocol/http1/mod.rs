@@ -460,6 +460,16 @@ impl Http1 {
 }
 
 impl Protocol for Http1 {
+    fn memory(&self) -> usize {
+        let http2 = self.http2.as_ref().map_or(0, |http2| http2.memory());
+        size_of::<Http1>()
+            + self.requests.memory()
+            + self.responses.memory()
+            + self.pairing.memory()
+            + self.early.capacity()
+            + http2
+    }
+
     fn push(&mut self, side: Side, input: Input<'_>, out: &mut Vec<Event>) {
         if let Some(http2) = &mut self.http2 {
             return http2.push(side, input, out);

@@ -118,6 +118,11 @@ pub(super) struct Pairing {
 }
 
 impl Pairing {
+    /// Bytes held.
+    pub(super) fn memory(&self) -> usize {
+        self.sure.capacity() * size_of::<Pending>()
+    }
+
     /// Nothing was seen yet. `midway`: requests may have been, before.
     pub(super) fn new(midway: bool) -> Pairing {
         Pairing {

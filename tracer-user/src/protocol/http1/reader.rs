@@ -236,6 +236,11 @@ impl Reader {
         }
     }
 
+    /// Bytes held.
+    pub(super) fn memory(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// The transfer ends here.
     pub(super) fn end_of_transfer(&mut self) -> Step {
         match &mut self.state {

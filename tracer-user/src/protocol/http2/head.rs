@@ -152,7 +152,6 @@ impl Draft {
     }
 
     /// Bytes held.
-    #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         self.head.text.capacity() + self.head.fields.len() * size_of::<Field>()
     }

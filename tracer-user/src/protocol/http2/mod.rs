@@ -370,6 +370,15 @@ impl Http2 {
 }
 
 impl Protocol for Http2 {
+    fn memory(&self) -> usize {
+        size_of::<Http2>()
+            + self.requests.memory()
+            + self.requests.table_memory()
+            + self.responses.memory()
+            + self.responses.table_memory()
+            + self.streams.memory()
+    }
+
     fn push(&mut self, side: Side, input: Input<'_>, out: &mut Vec<Event>) {
         match input {
             Input::Bytes(bytes) => self.read(side, bytes, out),

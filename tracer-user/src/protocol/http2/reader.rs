@@ -243,8 +243,12 @@ impl Reader {
         self.rest = Vec::new();
     }
 
-    /// Bytes held, those of the dynamic table apart.
-    #[cfg(test)]
+    /// Bytes held by the dynamic table.
+    pub(super) fn table_memory(&self) -> usize {
+        self.hpack.memory()
+    }
+
+    /// Bytes held apart from that.
     pub(super) fn memory(&self) -> usize {
         let draft = self.block.as_ref().map(|open| open.draft.as_ref());
         let draft = draft.and_then(Result::ok).map_or(0, Draft::memory);

@@ -7,12 +7,14 @@
 use hashbrown::HashMap;
 use slab::Slab;
 
+use super::head::HEAD_LIMIT;
 use super::stream::{Phase, Stream};
 use crate::protocol::{Event, ExchangeId, Incomplete, Side};
 
-/// Streams under way at once. Servers allow 100 to 250, grpc-go's any number, of which load
-/// generators use a thousand; this many take about 1 MB.
-pub(super) const MAX_STREAMS: usize = 4096;
+/// Streams under way at once. Servers allow 100 to 250, grpc-go's any number, of which load generators use a
+/// thousand, and clients that watch ten thousand; this many, which are as many exchanges as are followed of
+/// one connection, take about 4 MB.
+pub(super) const MAX_STREAMS: usize = 16_384;
 
 /// When there are too many, the oldest of this many parts of them are given up: most likely their ends
 /// were lost.
@@ -167,6 +169,13 @@ impl Streams {
             }
             self.settle(number, reason, out);
         }
+    }
+
+    /// Bytes held; of those that wait as much as their heads may take.
+    pub(super) fn memory(&self) -> usize {
+        self.open.capacity() * size_of::<Stream>()
+            + self.places.capacity() * size_of::<(u32, usize)>()
+            + self.early.len() * HEAD_LIMIT
     }
 
     /// How many there are.

@@ -36,6 +36,12 @@ impl Reply {
 pub(super) struct Early(VecDeque<Reply>);
 
 impl Early {
+    /// Bytes held.
+    pub(super) fn memory(&self) -> usize {
+        let heads = self.0.iter().filter_map(|reply| reply.head.as_ref());
+        self.0.capacity() * size_of::<Reply>() + heads.map(|head| head.memory()).sum::<usize>()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

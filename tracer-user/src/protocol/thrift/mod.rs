@@ -443,6 +443,15 @@ impl Thrift {
 }
 
 impl Protocol for Thrift {
+    fn memory(&self) -> usize {
+        size_of::<Thrift>()
+            + self.requests.memory()
+            + self.responses.memory()
+            + self.pairing.memory()
+            + self.early.memory()
+            + self.streams.memory()
+    }
+
     fn push(&mut self, side: Side, input: Input<'_>, out: &mut Vec<Event>) {
         match (side, input) {
             (side, Input::Bytes(bytes)) => self.bytes(side, bytes, out),

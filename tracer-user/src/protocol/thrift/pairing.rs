@@ -90,6 +90,11 @@ pub(super) struct Pairing {
 }
 
 impl Pairing {
+    /// Bytes held.
+    pub(super) fn memory(&self) -> usize {
+        self.open.capacity() * size_of::<Call>()
+    }
+
     /// Nothing was seen yet. `midway`: calls may have been, before.
     pub(super) fn new(midway: bool) -> Pairing {
         let reason = Incomplete::AttachedMidway;

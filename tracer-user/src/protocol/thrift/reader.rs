@@ -246,8 +246,7 @@ impl Reader {
         matches!(self.state, State::Hunting { .. })
     }
 
-    /// Bytes held, for tests.
-    #[cfg(test)]
+    /// Bytes held.
     pub(super) fn memory(&self) -> usize {
         let walk = match &self.state {
             State::Content(Body {

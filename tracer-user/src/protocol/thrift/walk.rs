@@ -184,8 +184,7 @@ impl Walk {
         true
     }
 
-    /// Bytes held, for tests.
-    #[cfg(test)]
+    /// Bytes held.
     pub(super) fn memory(&self) -> usize {
         self.text.capacity() + self.levels.capacity() * size_of::<Level>()
     }

@@ -100,6 +100,11 @@ impl Streams {
         }
     }
 
+    /// Bytes held.
+    pub(in crate::protocol) fn memory(&self) -> usize {
+        self.open.capacity() * size_of::<(i32, Stream)>()
+    }
+
     /// Whether that frame of the client's begins a stream.
     pub(in crate::protocol) fn opens(&self, frame: Frame) -> bool {
         matches!(frame.kind, FrameKind::Meta | FrameKind::Header)

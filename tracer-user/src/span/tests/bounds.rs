@@ -60,6 +60,27 @@ fn a_silent_connection_is_let_go() {
 }
 
 #[test]
+fn what_is_kept_of_all_has_a_bound() {
+    const KEPT: usize = 1 << 20;
+    let mut bed = Bed::new();
+    for id in 0..200 {
+        bed.accepted(id);
+        bed.received(on(id), (id, id), b"GET /slow HTTP/1.1\r\nX: ");
+        bed.received(on(id), (id, id), &[b'x'; 8000]);
+    }
+    bed.tracker.lighten(KEPT, &mut bed.out);
+    let given_up = bed.tracker.counts().limits.memory;
+    assert!((50..150).contains(&given_up), "{given_up}");
+    assert_eq!(bed.messages().2, [(Incomplete::Evicted, given_up)]);
+    // Those that spoke last are still there.
+    bed.received(on(199), (1000, 1000), b"\r\n\r\n");
+    bed.sent(on(199), (1001, 1001), OK);
+    assert_eq!(path(&bed.span()), "/slow");
+    bed.stop();
+    bed.assert_empty();
+}
+
+#[test]
 fn requests_without_answers_are_followed_up_to_a_bound() {
     let mut bed = Bed::new();
     bed.accepted(1);

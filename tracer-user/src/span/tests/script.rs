@@ -15,6 +15,10 @@ struct Script {
 }
 
 impl Protocol for Script {
+    fn memory(&self) -> usize {
+        0
+    }
+
     fn push(&mut self, _: Side, input: Input<'_>, out: &mut Vec<Told>) {
         if let Input::Bytes(_) = input {
             out.append(&mut self.lines.lock().unwrap());

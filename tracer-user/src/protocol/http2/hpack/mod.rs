@@ -51,6 +51,11 @@ impl Decoder {
         }
     }
 
+    /// Bytes held, and some more.
+    pub fn memory(&self) -> usize {
+        self.table.size()
+    }
+
     /// Blocks were not seen: what the dynamic table held is not known.
     pub fn lose(&mut self) {
         self.table.lose();
