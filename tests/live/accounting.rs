@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use tests::agent::{Agent, Ended, Family, Stats};
 use tests::load::{self, Connection, Exchange, get};
+use tests::servers::Server;
 use tests::sink::{Mood, Sink};
 use tests::span::Span;
-use tests::{check, wait};
+use tests::{check, servers, soak, wait};
 
 use crate::Test;
 use crate::common::{OK, Traced, listening_peer, plain_peer, traceparent};
@@ -26,6 +27,7 @@ pub fn of_either() -> Vec<(&'static str, Test)> {
     vec![
         ("accounting_busy_cores", busy_cores as Test),
         ("accounting_stalled_endpoint", stalled_endpoint),
+        ("accounting_full_tables", full_tables),
     ]
 }
 
@@ -223,4 +225,48 @@ fn stalled_endpoint(family: Family) {
     for word in ["queue_full", "endpoint"] {
         assert!(stats.spans.dropped[word] > 0, "{stats:?}");
     }
+}
+
+/// More requests wait for their answer than are followed, at all and on one connection: those that found no
+/// room are counted and told, and once there is room, requests are followed again.
+fn full_tables(family: Family) {
+    /// As in the agent: exchanges at all, and streams of one connection.
+    const MOST: (usize, usize) = (65_536, 16_384);
+    let held = Server::announced(servers::ours("soak-server").arg("serve"));
+    let server = plain_peer();
+    let sink = Sink::start();
+    let pids = format!("{},{}", held.pid(), server.pid());
+    let endpoint = sink.endpoint();
+    // All records find room, whenever they are read. Only what comes with a context becomes a span.
+    let arguments = [
+        "-p",
+        &pids,
+        "--otlp-endpoint",
+        &endpoint,
+        "--ring-size",
+        "64M",
+    ];
+    let agent = Agent::spawn_with(
+        arguments.into_iter().chain(["--probes", family.name()]),
+        |command: &mut Command| {
+            command.env("OTEL_TRACES_SAMPLER", "parentbased_always_off");
+            command.env("OTEL_BSP_SCHEDULE_DELAY", "50");
+        },
+    );
+    agent.wait_ready();
+    soak::streams(held.address, (5, 16_000), || {
+        let of_it = |line: &str| line.contains("(exchanges)");
+        agent.process.stderr.wait_for("word of full tables", of_it);
+    })
+    .expect("streams");
+    soak::streams(held.address, (1, MOST.1 + 1), || ()).expect("streams");
+    let traced = Traced { agent, sink };
+    catch_up(&traced, server.address);
+    let exchanges = load::run(server.address, 2, FEW, |n| get(format!("/after/{n}")));
+    let (_, ended, stats) = end(traced, &exchanges);
+    assert_eq!(stats.transfers.lost["ring_full"], 0, "{stats:?}");
+    // Of one connection, the oldest sixteenth.
+    let turned_away = (5 * 16_000 - MOST.0 + MOST.1 / 16) as u64;
+    assert!(stats.limits["exchanges"] >= turned_away, "{stats:?}");
+    assert!(told(&ended, "exchanges", "trace fewer processes") > 0);
 }

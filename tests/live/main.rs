@@ -12,6 +12,7 @@ use tests::agent::Family;
 mod accounting;
 mod attach;
 mod backends;
+mod bounds;
 mod client;
 mod collector;
 mod commandline;
@@ -58,6 +59,7 @@ fn main() {
         containers::of_either(),
         parents::of_either(),
         privileges::of_either(),
+        bounds::tests(),
     ]
     .concat();
     // Of how they are come by, protocol by protocol.

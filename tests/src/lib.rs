@@ -23,6 +23,7 @@ pub mod process;
 pub mod rpc;
 pub mod servers;
 pub mod sink;
+pub mod soak;
 pub mod span;
 pub mod wait;
 pub mod witness;

@@ -9,7 +9,8 @@ use crate::{run, setup};
 #[derive(Args)]
 pub struct Options {
     /// Only these: `nginx`, `go`, `go-work`, `gateway`, `grpc`, `connections`, `attach`, `events`, `parents`,
-    /// `criterion`; none = all. And `noise`: nginx against nothing but itself, which shows how quiet the machine is.
+    /// `criterion`; none = all. And `noise`: nginx against nothing but itself, which shows how quiet the machine is;
+    /// `soak`: memory under many connections and 20 minutes of churn, for an hour.
     only: Vec<String>,
     /// Paired runs of which the median is shown.
     #[arg(long, default_value_t = 5)]

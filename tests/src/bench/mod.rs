@@ -20,7 +20,7 @@ mod attach;
 mod connections;
 mod events;
 mod go;
-mod memory;
+pub(crate) mod memory;
 mod otlp;
 mod overhead;
 mod pairs;
@@ -28,6 +28,7 @@ mod parents;
 mod report;
 mod rpc;
 pub mod sink;
+mod soak;
 mod traced;
 mod wrk;
 
@@ -40,7 +41,7 @@ use report::Report;
     about = "Measures what tracing costs. TRACER_BIN: the agent"
 )]
 pub struct Options {
-    /// Only these; none = all but `noise`
+    /// Only these; none = all but `noise` and `soak`
     only: Vec<Part>,
     /// Paired runs of which the median counts
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
@@ -73,6 +74,8 @@ enum Part {
     Events,
     /// Of how many calls of gateways the parent is right, wrong, not claimed
     Parents,
+    /// Memory under tens of thousands of connections, heads and streams, and after 20 minutes of churn
+    Soak,
 }
 
 /// Measures, and prints every figure beside its goal. Whether all is right: goals reached, and
@@ -86,7 +89,7 @@ pub fn run(options: &Options) -> Result<bool> {
         .iter()
         .copied()
         .filter(|part| match only.is_empty() {
-            true => *part != Part::Noise,
+            true => !matches!(part, Part::Noise | Part::Soak),
             false => only.contains(part),
         })
         .collect();
@@ -95,7 +98,7 @@ pub fn run(options: &Options) -> Result<bool> {
         "TRACER_BIN must name the agent: run `cargo xtask bench`"
     );
     end_with_interrupt();
-    raise_file_limit();
+    crate::soak::raise_file_limit();
     let mut report = Report::default();
     let length = Duration::from_millis(options.milliseconds);
     let plan = overhead::Plan {
@@ -114,6 +117,7 @@ pub fn run(options: &Options) -> Result<bool> {
             Part::Attach => attach::run(&mut report)?,
             Part::Events => events::run(&mut report)?,
             Part::Parents => parents::run(&mut report),
+            Part::Soak => soak::run(&mut report)?,
         }
     }
     Ok(report.print())
@@ -133,20 +137,4 @@ fn end_with_interrupt() {
             std::process::exit(130);
         }
     });
-}
-
-/// Ten thousand open connections need as many descriptors, here and in the service that inherits
-/// the limit. What cannot be raised shows when they are opened.
-fn raise_file_limit() {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: both calls take a pointer to a structure that outlives them.
-    unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
-        }
-    }
 }
