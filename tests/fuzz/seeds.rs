@@ -1,13 +1,16 @@
 //! What the fuzzers begin with, of all forms there are on the wire. Part of xtask, which writes it.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
+
+use flate2::bufread::DeflateDecoder;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SETTINGS: &[u8] = b"\0\0\x06\x04\0\0\0\0\0\0\x01\0\0\x10\0";
 
-/// Writes the seeds, into a folder per target.
-pub fn write_all(folder: &Path) -> std::io::Result<()> {
+/// Writes the seeds, into a folder per target. `recordings`: where some are.
+pub fn write_all(folder: &Path, recordings: &Path) -> std::io::Result<()> {
     let connections = [
         ("http1", http1()),
         ("http2", http2()),
@@ -16,12 +19,32 @@ pub fn write_all(folder: &Path) -> std::io::Result<()> {
     ];
     let all = connections.iter().flat_map(|(_, scripts)| scripts.clone());
     write(folder, "detect", all.collect())?;
+    // Bits 1 to 3 of the first byte: which parser.
+    let of_each = connections
+        .iter()
+        .enumerate()
+        .flat_map(|(n, (_, scripts))| {
+            let scripts = scripts.iter().cloned();
+            scripts.map(move |mut seed| {
+                seed[0] = seed[0] & 1 | [0, 2, 5, 7][n] << 1;
+                seed
+            })
+        });
+    write(folder, "cuts", of_each.collect())?;
+    let tape = |form: u8| {
+        (0..100)
+            .map(|n: u8| form.wrapping_add(n.wrapping_mul(37)))
+            .collect()
+    };
+    write(folder, "holes", (0..6).map(tape).collect())?;
     for (target, scripts) in connections {
         write(folder, target, scripts)?;
     }
     write(folder, "hpack", hpack())?;
     write(folder, "event", event())?;
-    write(folder, "context", context())
+    write(folder, "context", context())?;
+    write(folder, "recording", recording(recordings)?)?;
+    write(folder, "capture", capture(recordings)?)
 }
 
 fn write(folder: &Path, target: &str, seeds: Vec<Vec<u8>>) -> std::io::Result<()> {
@@ -286,6 +309,102 @@ fn event() -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> = (0..8).map(record).collect();
     seeds.extend((0..8).map(|kind| [vec![kind], vec![0; 300]].concat()));
     seeds
+}
+
+/// Each as a file, and the first inputs of each.
+fn recording(folder: &Path) -> std::io::Result<Vec<Vec<u8>>> {
+    let mut seeds = Vec::new();
+    for name in ["grpc", "http1-node", "kitex-ttheader", "thrift-header"] {
+        let file = fs::read(folder.join(name).with_extension("rec"))?;
+        let header = file.iter().position(|byte| *byte == b'\n');
+        let stream = header.map_or(&[][..], |end| &file[end + 1..]);
+        let mut inputs = Vec::new();
+        DeflateDecoder::new(stream)
+            .take(8192)
+            .read_to_end(&mut inputs)?;
+        // The first block's length and CRC go before.
+        seeds.push([&[4], inputs.get(8..).unwrap_or_default()].concat());
+        seeds.push([&[0], &file[..]].concat());
+    }
+    Ok(seeds)
+}
+
+/// A connection's packets, in order and not, behind each header that a packet may have; and a real one.
+fn capture(folder: &Path) -> std::io::Result<Vec<Vec<u8>>> {
+    const CLIENT: bool = true;
+    const SERVER: bool = false;
+    let get = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+    let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody";
+    let (asked, answered) = (101 + get.len() as u32, 501 + ok.len() as u32);
+    const SYN: u8 = 2;
+    const ACK: u8 = 16;
+    const FIN: u8 = 17;
+    let whole = [
+        segment(CLIENT, SYN, 100, 0, b""),
+        segment(SERVER, SYN | ACK, 500, 101, b""),
+        segment(CLIENT, ACK, 101, 501, get),
+        segment(SERVER, ACK, 501, asked, ok),
+        segment(CLIENT, FIN, asked, answered, b""),
+        segment(SERVER, FIN, answered, asked + 1, b""),
+    ];
+    // The answer's begin comes twice and late; of another connection nothing but the middle.
+    let mixed = [
+        segment(CLIENT, ACK, 101, 501, &get[..10]),
+        segment(CLIENT, ACK, 111, 501, &get[10..]),
+        segment(SERVER, ACK, 511, asked, &ok[10..]),
+        segment(SERVER, ACK, 501, asked, &ok[..20]),
+        segment(SERVER, ACK, 501, asked, &ok[..10]),
+        segment(CLIENT, ACK, asked, answered + 50, b""),
+        segment(SERVER, ACK, answered + 50, asked, ok),
+        segment(CLIENT, ACK, asked, answered + 90, b""),
+    ];
+    let ethernet = [&[0; 12][..], &[0x81, 0, 0, 5, 8, 0]].concat();
+    let linux = [&[0; 14][..], &[8, 0]].concat();
+    let real = fs::read(folder.join("grpc-streams.pcapng"))?;
+    Ok(vec![
+        pcap(101, b"", &whole),
+        pcap(101, b"", &mixed),
+        pcap(1, &ethernet, &whole),
+        pcap(113, &linux, &mixed),
+        pcap(0, &[2, 0, 0, 0], &whole),
+        real[..8192].to_vec(),
+    ])
+}
+
+/// A TCP segment in an IPv4 packet.
+fn segment(asks: bool, flags: u8, sequence: u32, acknowledged: u32, bytes: &[u8]) -> Vec<u8> {
+    let (client, server) = ([10, 0, 0, 1], [10, 0, 0, 2]);
+    let (ports, ends) = match asks {
+        true => ([0xc0, 0, 0, 80], [client, server]),
+        false => ([0, 80, 0xc0, 0], [server, client]),
+    };
+    let length = 40 + bytes.len() as u16;
+    let mut packet = [[0x45, 0], length.to_be_bytes()].concat();
+    packet.extend([0, 0, 0, 0, 64, 6, 0, 0]);
+    packet.extend(ends.concat());
+    packet.extend(ports);
+    packet.extend(sequence.to_be_bytes());
+    packet.extend(acknowledged.to_be_bytes());
+    packet.extend([0x50, flags, 1, 0, 0, 0, 0, 0]);
+    packet.extend(bytes);
+    packet
+}
+
+/// A file of packets, each behind a link type's header.
+fn pcap(link: u32, header: &[u8], packets: &[Vec<u8>]) -> Vec<u8> {
+    let mut file = Vec::new();
+    for word in [0xa1b2_c3d4, 0x0004_0002, 0, 0, 0x4_0000, link] {
+        file.extend(u32::to_le_bytes(word));
+    }
+    for (at, packet) in packets.iter().enumerate() {
+        let length = (header.len() + packet.len()) as u32;
+        for word in [1_700_000_000, at as u32, length, length] {
+            file.extend(u32::to_le_bytes(word));
+        }
+        file.extend(header);
+        file.extend(packet);
+    }
+    file
 }
 
 /// Of each format one, by the names' places in the target.

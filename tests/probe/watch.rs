@@ -5,10 +5,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tests::wait;
+use tracer::counters::KernelCounters;
 use tracer::event::{
     self, Connection, ConnectionId, Direction, Ended, Event, Process, ProcessChange,
 };
-use tracer::probe::{Family, KernelCounters, Options, Probes};
+use tracer::probe::{Family, Options, Probes};
 use tracer::protocol::Framing;
 
 /// One reported piece of a transfer.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A snapshot, as written to `--stats`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -24,6 +24,25 @@ pub struct Counters {
     pub contexts: Contexts,
     /// What full tables and buffers turned away, by which; transfers and spans are counted above.
     pub limits: BTreeMap<&'static str, u64>,
+}
+
+/// The kernel side's counters, summed over all cores; as the probes read them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelCounters {
+    /// Transfers of traced sockets not given up.
+    pub transfers_seen: u64,
+    /// Of these, those that found no room in the ring.
+    pub transfers_ring_full: u64,
+    /// Other records that found none.
+    pub records_ring_full: u64,
+    /// Of the transfers seen, those whose bytes were out of reach.
+    pub transfers_unseen: u64,
+    /// Sockets given up, as they carry nothing that is known.
+    pub sockets_ignored: u64,
+    /// Their transfers since.
+    pub transfers_ignored: u64,
+    /// How often it was lost where a framed connection's frames begin.
+    pub frames_lost: u64,
 }
 
 /// Socket transfers of traced processes.

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::counters::Counters;
+use crate::counters::{Counters, KernelCounters};
 use crate::event::{self, Event, ProcessChange};
-use crate::probe::{KernelCounters, Probes, Waker};
+use crate::probe::{Probes, Waker};
 use crate::resource;
 use crate::span::{boot_now, boot_to_unix};
 use crate::stations::{Describe, SWEEP, Source, Stations, TICK};

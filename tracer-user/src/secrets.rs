@@ -3,8 +3,12 @@
 //! Bias: a word of the name is enough. What is hidden without need can be looked up at its source;
 //! what got out cannot be taken back.
 
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode;
+
 /// Parts of names, in lower case.
-const WORDS: [&str; 9] = [
+const WORDS: [&str; 18] = [
     "token",
     "secret",
     "passw",
@@ -14,6 +18,15 @@ const WORDS: [&str; 9] = [
     "signature",
     "credential",
     "accesskey",
+    "access-key",
+    "access_key",
+    "private_key",
+    "functions-key",
+    "subscription-key",
+    "authorization",
+    "session",
+    "assertion",
+    "jwt",
 ];
 
 /// Longest name that is looked at: the longest in use have some 30 bytes.
@@ -21,23 +34,29 @@ pub const LONGEST_NAME: usize = 64;
 
 /// Whether a field of that name authorises: of HTTP or RPC, in any case.
 pub fn is_field(name: &[u8]) -> bool {
-    let exact = [
-        "authorization",
-        "proxy-authorization",
-        "cookie",
-        "cookie2",
-        "set-cookie",
-        "set-cookie2",
-        "x-auth",
-    ];
+    let exact = ["cookie", "cookie2", "set-cookie", "set-cookie2", "x-auth"];
     let is = |word: &&str| name.eq_ignore_ascii_case(word.as_bytes());
     exact.iter().any(is) || holds_word(name)
 }
 
-/// Whether a parameter of that name signs or authorises. The conventions' list, and those that begin the
-/// same way everywhere.
+/// Whether a parameter of that name signs or authorises, as it stands or percent-encoded. The conventions'
+/// list, and those that begin the same way everywhere.
 pub fn is_parameter(name: &[u8]) -> bool {
-    let exact = ["sig", "auth", "pwd", "jwt"];
+    let decoded: Cow<'_, [u8]> = match name.contains(&b'%') {
+        true => percent_decode(name).into(),
+        false => name.into(),
+    };
+    let name = &decoded[..];
+    let exact = [
+        "sig",
+        "auth",
+        "pwd",
+        "pass",
+        "key",
+        "sid",
+        "phpsessid",
+        "samlresponse",
+    ];
     let is = |word: &&str| name.eq_ignore_ascii_case(word.as_bytes());
     exact.iter().any(is) || holds_word(name)
 }
@@ -66,6 +85,8 @@ mod tests {
             "x-auth-token",
             "gdpr-token",
             "X-CSRF-Token",
+            "Ocp-Apim-Subscription-Key",
+            "X-Goog-IAP-JWT-Assertion",
         ] {
             assert!(is_field(name.as_bytes()), "{name}");
         }
@@ -82,6 +103,8 @@ mod tests {
             "grpc-trace-bin",
             "content-type",
             "rpc-transit-gateway",
+            "idempotency-key",
+            "sec-websocket-key",
             "",
         ] {
             assert!(!is_field(name.as_bytes()), "{name}");
@@ -101,10 +124,15 @@ mod tests {
             "AWSAccessKeyId",
             "api_key",
             "password",
+            "%74oken",
+            "key",
+            "jsessionid",
         ] {
             assert!(is_parameter(name.as_bytes()), "{name}");
         }
-        for name in ["id", "q", "page", "signal", "design", "author"] {
+        for name in [
+            "id", "q", "page", "signal", "design", "author", "keyword", "100%",
+        ] {
             assert!(!is_parameter(name.as_bytes()), "{name}");
         }
     }

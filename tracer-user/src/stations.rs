@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 use std::vec::Drain;
 
 use crate::context::Formats;
-use crate::counters::{Connections, Contexts, Counters, Messages, Transfers};
+use crate::counters::{Connections, Contexts, Counters, KernelCounters, Messages, Transfers};
 use crate::event::{ConnectionId, Event};
 use crate::export::Exporter;
 use crate::export::metrics::Readers;
 use crate::metrics::{Recorder, Snapshot, Unmeasured};
-use crate::probe::KernelCounters;
 use crate::protocol::{Framing, Incomplete};
 use crate::record::Tap;
 use crate::resource::SharedResource;

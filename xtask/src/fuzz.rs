@@ -14,9 +14,20 @@ use crate::run;
 #[path = "../../tests/fuzz/seeds.rs"]
 mod seeds;
 
-/// The targets, one per parser.
-const TARGETS: [&str; 8] = [
-    "http1", "http2", "hpack", "thrift", "ttheader", "detect", "event", "context",
+/// The targets: one per parser, and those of what holds for all.
+const TARGETS: [&str; 12] = [
+    "http1",
+    "http2",
+    "hpack",
+    "thrift",
+    "ttheader",
+    "detect",
+    "event",
+    "context",
+    "recording",
+    "capture",
+    "cuts",
+    "holes",
 ];
 
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module \
@@ -30,7 +41,7 @@ const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module \
 const TEST_SECONDS: u64 = 4;
 
 /// Longest input, bytes: some messages of each side, and a head that spans inputs.
-const LONGEST: &str = "-max_len=2048";
+const LONGEST: &str = "-max_len=4096";
 
 /// Runs each target, or the named one, for so many executions.
 pub fn run(target: Option<&str>, runs: u64) -> Result<()> {
@@ -55,7 +66,8 @@ pub fn test() -> Result<()> {
 fn each(names: &[&str], arguments: &[String]) -> Result<()> {
     let programs = build()?;
     let corpus = run::target().join("fuzz/corpus");
-    seeds::write_all(&corpus).context("cannot write the fuzzers' seeds")?;
+    let recordings = run::root().join("tests/fixtures/recordings");
+    seeds::write_all(&corpus, &recordings).context("cannot write the fuzzers' seeds")?;
     for name in names {
         let output = Command::new(programs.join(name))
             .args(arguments)

@@ -5,13 +5,26 @@
 
 #[path = "../../../tracer-user/src/context/mod.rs"]
 pub mod context;
+#[path = "../../../tracer-user/src/counters.rs"]
+pub mod counters;
 #[path = "../../../tracer-user/src/event.rs"]
 pub mod event;
 #[path = "../../../tracer-user/src/protocol/tests/ledger.rs"]
 pub mod ledger;
+pub mod pcap;
 #[path = "../../../tracer-user/src/protocol/mod.rs"]
 pub mod protocol;
+#[path = "../../../tracer-user/src/record/mod.rs"]
+pub mod record;
+pub mod resource;
 pub mod script;
+#[path = "../../../tracer-user/src/secrets.rs"]
+pub mod secrets;
+#[path = "../../../tracer-user/src/semconv/mod.rs"]
+pub mod semconv;
+#[path = "../../../tracer-user/src/span/mod.rs"]
+pub mod span;
+pub mod stations;
 #[path = "../../../tracer-user/src/stream.rs"]
 pub mod stream;
 

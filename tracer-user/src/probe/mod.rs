@@ -34,11 +34,11 @@ use std::io::Read as _;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tracer_ebpf::abi::{
     Counter, PID_LIMIT, VERDICT_HTTP2, VERDICT_IGNORED, VERDICT_LENGTH_PREFIXED,
 };
 
+use crate::counters::KernelCounters;
 use crate::event::ConnectionId;
 use crate::protocol::Framing;
 
@@ -99,25 +99,6 @@ impl Default for Options {
             ring_bytes: RING_BYTES,
         }
     }
-}
-
-/// The kernel side's counters, summed over all cores; see [`Counter`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KernelCounters {
-    /// Transfers of traced sockets not given up.
-    pub transfers_seen: u64,
-    /// Of these, those that found no room in the ring.
-    pub transfers_ring_full: u64,
-    /// Other records that found none.
-    pub records_ring_full: u64,
-    /// Of the transfers seen, those whose bytes were out of reach.
-    pub transfers_unseen: u64,
-    /// Sockets given up after [`Probes::ignore`].
-    pub sockets_ignored: u64,
-    /// Their transfers since.
-    pub transfers_ignored: u64,
-    /// How often it was lost where a framed connection's frames begin; see [`Probes::frame`].
-    pub frames_lost: u64,
 }
 
 /// The attached programs.

@@ -29,8 +29,8 @@ pub use reader::{End, Error, Reader};
 pub use tap::Tap;
 pub use writer::{Recording, Secrets};
 
+use crate::counters::KernelCounters;
 use crate::event::{ConnectionId, Event};
-use crate::probe::KernelCounters;
 use crate::resource::Resource;
 use crate::span::Seed;
 

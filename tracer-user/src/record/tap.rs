@@ -7,8 +7,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
 use super::{BLOCK, Input};
+use crate::counters::KernelCounters;
 use crate::event::{ConnectionId, Event};
-use crate::probe::KernelCounters;
 use crate::resource::Resource;
 
 /// Blocks that may wait for the writer: 16 MiB, some 0.3 s of what a service at 60,000 requests a second

@@ -16,8 +16,7 @@ use std::time::{Duration, Instant};
 use hashbrown::HashMap;
 
 use self::pcap::Capture;
-use crate::counters::Counters;
-use crate::probe::KernelCounters;
+use crate::counters::{Counters, KernelCounters};
 use crate::record::{self, End, Input, Reader};
 use crate::resource::{self, Resource};
 use crate::stations::{Describe, Outlets, Source, Stations};

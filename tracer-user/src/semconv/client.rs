@@ -1,7 +1,7 @@
 //! What a client's span says of the request, as the client sent it.
 
 use super::text::{Short, of_url};
-use super::url::{Authority, Target, redacted};
+use super::url::{Authority, Target, redacted, redacted_path};
 use super::{AttributeSink, Options, http, name, network};
 use crate::event::Addresses;
 use crate::protocol::http::Head;
@@ -55,7 +55,7 @@ fn url(head: &Head, addresses: Option<Addresses>, sink: &mut impl AttributeSink)
     // RFC 9112, section 3.3: how a target stands for a URL.
     let path = match target.path {
         b"*" => "".into(),
-        path => of_url(path),
+        path => redacted_path(of_url(path)),
     };
     let query = target.query.map(|query| redacted(of_url(query)));
     let (mark, query) = match &query {

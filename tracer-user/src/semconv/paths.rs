@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 
 use super::route::Routes;
 use super::text::of_url;
-use super::url::Target;
+use super::url::{Target, redacted_path};
 use super::{System, template};
 use crate::span::{Kind, Span};
 
@@ -81,7 +81,7 @@ impl Paths {
         if !path.starts_with(b"/") {
             return None;
         }
-        let path = of_url(path);
+        let path = redacted_path(of_url(path));
         if let Some(route) = self.routes.of(&path) {
             return Some(PathName::Route(route));
         }

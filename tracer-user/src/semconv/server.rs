@@ -2,7 +2,7 @@
 
 use super::forwarded::{self, Origin};
 use super::text::{of_header, of_url};
-use super::url::{Target, redacted};
+use super::url::{Target, redacted, redacted_path};
 use super::{AttributeSink, Options, http, name, network};
 use crate::protocol::http::Head;
 use crate::span::Span;
@@ -14,7 +14,7 @@ pub(super) fn attributes(span: &Span, options: &Options, sink: &mut impl Attribu
     http::method(head, options, sink);
     let target = Target::parse(head.method(), head.target());
     if !head.target().is_empty() {
-        sink.text(name::URL_PATH, &[&of_url(target.path)]);
+        sink.text(name::URL_PATH, &[&redacted_path(of_url(target.path))]);
     }
     if let Some(query) = target.query
         && !query.is_empty()

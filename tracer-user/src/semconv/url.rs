@@ -120,29 +120,42 @@ impl<'a> Authority<'a> {
 
 /// The query, with the values of secret parameters replaced.
 pub(super) fn redacted(query: Cow<'_, str>) -> Cow<'_, str> {
-    let is_secret = |key: &str| secrets::is_parameter(key.as_bytes());
-    let secret = |parameter: &str| {
-        parameter
-            .split_once('=')
-            .is_some_and(|(key, _)| is_secret(key))
-    };
-    if !query.split('&').any(secret) {
-        return query;
+    // HTML 4 had `;` between parameters, too.
+    without_secrets(query, &['&', ';'])
+}
+
+/// The path, likewise: a folder may have parameters (RFC 3986, section 3.3), such as Java's sessions.
+pub(super) fn redacted_path(path: Cow<'_, str>) -> Cow<'_, str> {
+    match path.contains(';') {
+        true => without_secrets(path, &[';', '&', '/']),
+        false => path,
     }
-    let mut shown = String::with_capacity(query.len());
-    for (index, parameter) in query.split('&').enumerate() {
-        if index > 0 {
-            shown.push('&');
-        }
-        match parameter.split_once('=') {
-            Some((key, _)) if is_secret(key) => {
-                shown.push_str(key);
-                shown.push_str("=REDACTED");
-            }
-            _ => shown.push_str(parameter),
+}
+
+fn without_secrets<'a>(text: Cow<'a, str>, separators: &[char]) -> Cow<'a, str> {
+    let parameters = || text.split_inclusive(separators);
+    if !parameters().any(|parameter| secret(parameter).is_some()) {
+        return text;
+    }
+    let mut shown = String::with_capacity(text.len());
+    for parameter in parameters() {
+        let Some(key) = secret(parameter) else {
+            shown.push_str(parameter);
+            continue;
+        };
+        shown.push_str(key);
+        shown.push_str("=REDACTED");
+        if let Some(separator) = parameter.matches(separators).next_back() {
+            shown.push_str(separator);
         }
     }
     Cow::Owned(shown)
+}
+
+/// The name of a parameter whose value is secret.
+fn secret(parameter: &str) -> Option<&str> {
+    let (key, _) = parameter.split_once('=')?;
+    secrets::is_parameter(key.as_bytes()).then_some(key)
 }
 
 #[cfg(test)]
@@ -248,6 +261,14 @@ mod tests {
         assert_eq!(
             shown("a=1&X-Amz-Signature=s3cr3t&sig=&b&Signature"),
             "a=1&X-Amz-Signature=REDACTED&sig=REDACTED&b&Signature"
+        );
+        assert_eq!(
+            shown("a=1;token=s3c=r3t;b=2&%74oken=x"),
+            "a=1;token=REDACTED;b=2&%74oken=REDACTED"
+        );
+        assert_eq!(
+            redacted_path(Cow::Borrowed("/a;jsessionid=1A/b;c=d")),
+            "/a;jsessionid=REDACTED/b;c=d"
         );
         assert!(matches!(
             redacted(Cow::Borrowed("a=1&SIGN=2")),

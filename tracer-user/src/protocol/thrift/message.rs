@@ -335,7 +335,9 @@ fn ttheader(side: Side, bytes: &[u8], fields: &mut Vec<(Key, Vec<u8>)>) -> Read<
         return Ok(opening);
     }
     let at = meta.header;
-    match bytes.get(at..).unwrap_or_default() {
+    // Behind it the next message may follow.
+    let end = usize::try_from(meta.total).map_or(bytes.len(), |total| total.min(bytes.len()));
+    match bytes.get(at..end).unwrap_or_default() {
         [] => {
             // No message of its own: what the infos say is all there is.
             let mut opening = unread(side, meta.seq_id, Transport::Ttheader, at, meta.total);

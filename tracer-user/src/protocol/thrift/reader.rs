@@ -125,11 +125,12 @@ impl Reader {
     pub(super) fn bytes(&mut self, input: &mut &[u8]) -> Step {
         match &mut self.state {
             State::Content(_) => return self.content(input),
+            // What is held of it may be enough to refuse it.
+            State::Head => {}
             _ if input.is_empty() => return Step::More,
             State::Idle => {
                 self.begin();
             }
-            State::Head => {}
             State::Passing(left) => {
                 let n = usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
                 *left -= n as u64;
@@ -476,7 +477,7 @@ impl Reader {
             0 => input,
             _ => &self.buffer[..],
         };
-        match message::total(bytes).filter(|&total| total > held) {
+        match message::total(bytes).filter(|&total| total >= held) {
             Some(total) => {
                 self.buffer = Vec::new();
                 self.state = State::Passing(total - held);

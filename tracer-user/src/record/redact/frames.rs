@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::lines::{MASK, hide_parameters};
+use super::lines::{MASK, hide_credentials, hide_parameters};
 use crate::protocol::http2::frame::{Frame, HEAD, PREFACE, Run, run};
 use crate::protocol::http2::hpack::Decoder;
 use crate::secrets;
@@ -208,6 +208,7 @@ fn hide(name: Option<&[u8]>, value: &mut [u8]) {
     match name {
         None => value.fill(MASK),
         Some(name) if secrets::is_field(name) => value.fill(MASK),
+        Some(b":authority" | b"host") => hide_credentials(value),
         Some(_) => hide_parameters(value),
     }
 }

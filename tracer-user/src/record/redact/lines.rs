@@ -3,7 +3,7 @@
 //! One state per direction, moved byte by byte, so that it does not matter how transfers cut a head. What
 //! is no head is gone through likewise: a body that looks like one is hidden like one.
 
-use memchr::memchr3;
+use memchr::{memchr2, memchr3};
 
 use crate::secrets::{self, LONGEST_NAME};
 
@@ -20,6 +20,8 @@ pub struct Lines {
     in_fields: bool,
     /// There was a field: this is text.
     text: bool,
+    /// Behind `?`: what a parameter's value may hold.
+    query: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,10 +31,14 @@ enum State {
     Name,
     /// In a line, where nothing is secret.
     Other,
-    /// Behind `?` or `&`: this may be a parameter's name.
+    /// Behind `?`, `&` or `;`: this may be a parameter's name.
     Parameter,
     /// In a parameter's value that is secret.
     SecretParameter,
+    /// Behind `:`, and so many slashes: this may begin a URL's authority.
+    Slashes(u8),
+    /// In a URL's authority, in which `user:password@` may stand.
+    Authority,
     /// In a field's value that is secret.
     Secret,
     /// Behind its line: a space goes on with it (obs-fold).
@@ -51,19 +57,43 @@ impl Lines {
         while let Some(&byte) = bytes.get(at) {
             match self.state {
                 State::Name => self.name_byte(byte),
-                State::Other => match memchr3(b'\n', b'?', b'&', &bytes[at..]) {
+                State::Other => match next(&bytes[at..]) {
                     Some(found) => {
                         at += found;
+                        self.query |= bytes[at] == b'?';
                         self.begin(match bytes[at] {
                             b'\n' => State::Name,
+                            b':' => State::Slashes(0),
                             _ => State::Parameter,
                         });
                     }
                     None => return,
                 },
+                State::Slashes(slashes) => match (byte, slashes) {
+                    (b'/', 0) => self.state = State::Slashes(1),
+                    (b'/', _) => self.state = State::Authority,
+                    _ => {
+                        self.state = State::Other;
+                        continue;
+                    }
+                },
+                State::Authority => {
+                    let end = hide_userinfo(&mut bytes[at..]);
+                    match end {
+                        Some(end) => {
+                            at += end;
+                            self.state = State::Other;
+                            continue;
+                        }
+                        None => return,
+                    }
+                }
                 State::Parameter => match byte {
                     b'\n' => self.begin(State::Name),
-                    b'?' | b'&' => self.name.clear(),
+                    b'?' | b'&' | b';' => {
+                        self.query |= byte == b'?';
+                        self.name.clear();
+                    }
                     b'=' if secrets::is_parameter(&self.name) => {
                         self.state = State::SecretParameter
                     }
@@ -71,7 +101,11 @@ impl Lines {
                     _ => self.state = State::Other,
                 },
                 State::SecretParameter => match byte {
-                    b'&' | b'#' | b' ' | b'\r' | b'\n' | b'"' | b'<' | b'>' => {
+                    b'&' | b';' | b'#' | b' ' | b'\r' | b'\n' | b'"' | b'<' | b'>' => {
+                        self.state = State::Other;
+                        continue;
+                    }
+                    b'/' | b'?' if !self.query => {
                         self.state = State::Other;
                         continue;
                     }
@@ -97,8 +131,12 @@ impl Lines {
     /// Bytes are missing.
     pub fn hole(&mut self) {
         let secret = match self.state {
-            State::Secret | State::SecretParameter | State::Hole | State::Fold => true,
-            State::Name | State::Parameter | State::Other => self.in_fields,
+            State::Secret
+            | State::SecretParameter
+            | State::Authority
+            | State::Hole
+            | State::Fold => true,
+            State::Name | State::Parameter | State::Slashes(_) | State::Other => self.in_fields,
         };
         self.begin(State::Other);
         // Where a body was, a message may begin at once, and need not: the bytes will tell.
@@ -112,6 +150,7 @@ impl Lines {
     }
 
     fn begin(&mut self, state: State) {
+        self.query &= state != State::Name;
         self.name.clear();
         self.state = state;
     }
@@ -129,12 +168,19 @@ impl Lines {
                 self.text |= self.in_fields;
                 self.state = match secrets::is_field(&self.name) {
                     true => State::Secret,
-                    false => State::Other,
+                    // Or a URL by itself.
+                    false => State::Slashes(0),
                 };
             }
             // A form's first parameter.
-            b'=' if secrets::is_parameter(&self.name) => self.state = State::SecretParameter,
-            b'?' | b'&' => self.begin(State::Parameter),
+            b'=' if secrets::is_parameter(&self.name) => {
+                self.query = true;
+                self.state = State::SecretParameter;
+            }
+            b'?' | b'&' | b';' => {
+                self.query |= byte == b'?';
+                self.begin(State::Parameter);
+            }
             _ if is_token(byte) && self.name.len() < LONGEST_NAME => self.name.push(byte),
             _ => self.state = State::Other,
         }
@@ -164,6 +210,27 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%'*+-.^_`|~".contains(&byte)
 }
 
+/// Where something begins that may hold a secret, or a line ends.
+fn next(bytes: &[u8]) -> Option<usize> {
+    let line = memchr3(b'\n', b'?', b'&', bytes);
+    memchr2(b':', b';', &bytes[..line.unwrap_or(bytes.len())]).or(line)
+}
+
+/// Hides `user:password` before the `@` of an authority, of which these bytes are the begin or a part.
+/// Returns where it ends; none: it goes on behind them, and what no `@` was found in yet is hidden as well.
+pub(super) fn hide_userinfo(authority: &mut [u8]) -> Option<usize> {
+    let ends = |byte: &u8| byte.is_ascii_whitespace() || b"/?#&\"'<>\\".contains(byte);
+    let end = authority.iter().position(ends);
+    let there = end.unwrap_or(authority.len());
+    let at = memchr::memrchr(b'@', &authority[..there]);
+    let secret = match end {
+        Some(_) => at.unwrap_or(0),
+        None => at.unwrap_or(there),
+    };
+    authority[..secret].fill(MASK);
+    end
+}
+
 /// Hides secret parameters in a text by itself: a path, a URL.
 pub fn hide_parameters(text: &mut [u8]) {
     let mut lines = Lines {
@@ -171,6 +238,13 @@ pub fn hide_parameters(text: &mut [u8]) {
         ..Lines::default()
     };
     lines.bytes(text);
+}
+
+/// Hides `user:password@` in an authority by itself.
+pub fn hide_credentials(authority: &mut [u8]) {
+    if authority.contains(&b'@') {
+        hide_userinfo(authority);
+    }
 }
 
 #[cfg(test)]
@@ -187,7 +261,13 @@ mod tests {
             let (one, other) = bytes.split_at_mut(cut);
             lines.bytes(one);
             lines.bytes(other);
-            assert_eq!(bytes, whole, "cut at {cut}");
+            // Of an authority that is cut, nothing is kept in which no `@` was found.
+            let same = |(byte, whole): (&u8, &u8)| byte == whole || *byte == MASK;
+            assert!(
+                bytes.iter().zip(&whole).all(same),
+                "cut at {cut}: {}",
+                bytes.escape_ascii()
+            );
         }
         String::from_utf8(whole).unwrap()
     }
@@ -208,9 +288,30 @@ mod tests {
             "GET /a?b=1&token=******&c=2 HTTP/1.1\r\nReferer: http://h/?sig=***#x\r\n\r\n"
         );
         assert_eq!(
+            hidden("GET /a;jsessionid=1A/b;c=d?e=f/g;key=a/b;h=i HTTP/1.1\r\n\r\n"),
+            "GET /a;jsessionid=**/b;c=d?e=f/g;key=***;h=i HTTP/1.1\r\n\r\n"
+        );
+        assert_eq!(
             hidden("POST / HTTP/1.1\r\n\r\npassword=abc&x=1"),
             "POST / HTTP/1.1\r\n\r\npassword=***&x=1"
         );
+    }
+
+    #[test]
+    fn users_of_urls_are_hidden() {
+        assert_eq!(
+            hidden(
+                "GET http://user:s3cr3t@h:80/a HTTP/1.1\r\nReferer: https://a:b@h\r\nHost: h:80\r\n\r\n"
+            ),
+            "GET http://***********@h:80/a HTTP/1.1\r\nReferer: https://***@h\r\nHost: h:80\r\n\r\n"
+        );
+        assert_eq!(
+            hidden("GET /to?u=ftp://u:p@h/&at=http://h/a@b HTTP/1.1\r\n\r\n"),
+            "GET /to?u=ftp://***@h/&at=http://h/a@b HTTP/1.1\r\n\r\n"
+        );
+        let mut authority = b"user:s3cr3t@host:80".to_vec();
+        hide_credentials(&mut authority);
+        assert_eq!(authority, b"***********@host:80");
     }
 
     #[test]

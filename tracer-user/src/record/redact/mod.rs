@@ -7,6 +7,7 @@
 //! * `frames`: of HTTP/2: header blocks, whole. One that is not whole yet holds back what was recorded
 //!   since, for a while ([`HELD`]).
 //! * `pairs`: of names and values behind their lengths: TTHeader, THeader.
+//! * `token`: of TTHeader, what authorises without a name.
 //!
 //! Bias: what could be part of a secret and can't be told is overwritten, at the cost of its message. Left out:
 //! bodies, which are kept as they were captured.
@@ -14,6 +15,7 @@
 mod frames;
 mod lines;
 mod pairs;
+mod token;
 
 use std::ops::Range;
 
@@ -21,6 +23,7 @@ use hashbrown::HashMap;
 
 pub use lines::Lines;
 pub use pairs::Pairs;
+pub use token::Token;
 
 use self::frames::Frames;
 use super::Input;
@@ -67,6 +70,7 @@ struct Way {
     lines: Lines,
     frames: Frames,
     pairs: Pairs,
+    token: Token,
 }
 
 /// What a connection is known to carry.
@@ -285,7 +289,8 @@ impl Way {
         if carries != Carries::Http2 {
             self.lines.bytes(&mut held[place.clone()]);
             if carries == Carries::Framed || !self.lines.are_text() {
-                self.pairs.bytes(&mut held[place]);
+                self.pairs.bytes(&mut held[place.clone()]);
+                self.token.bytes(&mut held[place]);
             }
         }
     }
@@ -294,6 +299,7 @@ impl Way {
     fn hole(&mut self, length: Option<u64>, held: &mut [u8]) {
         self.lines.hole();
         self.pairs.hole(length);
+        self.token.hole(length);
         self.frames.hole(length, held);
     }
 }

@@ -4,6 +4,7 @@
 //! address for another. Both ends of each connection have their spans. The clock is the capture's.
 
 mod packet;
+mod packets;
 mod reassembly;
 
 use std::fmt::Write as _;
@@ -14,22 +15,15 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
-use pcap_parser::traits::PcapReaderIterator;
-use pcap_parser::{Block, PcapBlockOwned, PcapError, create_reader};
 use sha2::{Digest, Sha256};
 
 use self::packet::{NoSegment, segment};
+use self::packets::Packets;
 use self::reassembly::{Counts, Party, Reassembly};
-use crate::counters::Counters;
-use crate::probe::KernelCounters;
+use crate::counters::{Counters, KernelCounters};
 use crate::resource::{self, Resource, Value};
 use crate::span::Seed;
 use crate::stations::{self, Outlets, Source, Stations};
-
-/// Room for blocks of the file: the largest packet there is (256 KiB, by libpcap) several times over.
-const ROOM: usize = 1 << 20;
-/// Most that it may grow to for one block, such as one of names or secrets: more is no capture.
-const MOST_ROOM: usize = 16 << 20;
 
 /// Between two ticks, by the capture's clock. Ns.
 const TICK: u64 = stations::TICK.as_nanos() as u64;
@@ -42,21 +36,11 @@ const SEEDED_BY: u64 = 64 * 1024;
 /// Parties told apart; all others are one. As many processes as the tracker knows.
 const MAX_PARTIES: usize = 32_768;
 
-/// Most interfaces of a section.
-const MAX_INTERFACES: usize = 4096;
-
 /// A file that holds a capture.
 pub struct Capture {
     path: PathBuf,
-    blocks: Blocks,
+    packets: Packets,
     seed: Seed,
-}
-
-/// The file's blocks.
-struct Blocks {
-    reader: Box<dyn PcapReaderIterator + Send>,
-    interfaces: Interfaces,
-    room: usize,
 }
 
 /// What was read and what was not.
@@ -69,26 +53,6 @@ struct Read {
     others: u64,
     /// The file ends within a packet, or is damaged there.
     cut: bool,
-}
-
-/// The interfaces of a section.
-#[derive(Default)]
-struct Interfaces(Vec<Interface>);
-
-struct Interface {
-    link: i32,
-    /// Units in a second.
-    resolution: u64,
-    /// Seconds to add.
-    offset: i64,
-}
-
-/// A packet of a capture.
-struct Packet {
-    link: i32,
-    /// Unix ns; none = not told.
-    at: Option<u64>,
-    bytes: Vec<u8>,
 }
 
 impl Capture {
@@ -107,15 +71,9 @@ impl Capture {
         let mut begin = Vec::new();
         (&mut file).take(SEEDED_BY).read_to_end(&mut begin)?;
         file.rewind()?;
-        let reader = create_reader(ROOM, file);
-        let reader = reader.map_err(|_| io::Error::other("not a capture that can be read"))?;
         Ok(Capture {
             path: path.to_owned(),
-            blocks: Blocks {
-                reader,
-                interfaces: Interfaces::default(),
-                room: ROOM,
-            },
+            packets: Packets::new(file)?,
             seed: Sha256::digest(&begin).into(),
         })
     }
@@ -135,7 +93,8 @@ impl Capture {
         let mut parties = Parties::new(tell);
         let mut connections = Reassembly::new(move |party| parties.number(party));
         let mut read = Read::default();
-        while let Some(packet) = self.blocks.packet(&mut read) {
+        while let Some(packet) = self.packets.next() {
+            read.packets += 1;
             let at = clock.passes(packet.at, &mut stations);
             match segment(packet.link, &packet.bytes) {
                 Ok(segment) => connections.segment(&segment, at, |event| stations.event(event)),
@@ -151,6 +110,7 @@ impl Capture {
             }
         }
         connections.finish(|event| stations.event(event));
+        read.cut = self.packets.are_cut();
         read.tell(&self.path, &connections.counts());
         let kernel = KernelCounters {
             transfers_seen: stations.delivered(),
@@ -161,140 +121,6 @@ impl Capture {
             unix_ns: clock.now,
             ..Source::default()
         })
-    }
-}
-
-/// What keeps a block from being read.
-enum Trouble {
-    /// There is none.
-    End,
-    /// More of the file is needed.
-    More,
-    /// It has no room.
-    Room,
-    /// It makes no sense, or the file ends within it.
-    Cut,
-}
-
-impl Blocks {
-    /// The next packet; none at the end, or where the file makes no sense any more.
-    fn packet(&mut self, read: &mut Read) -> Option<Packet> {
-        loop {
-            let next = match self.reader.next() {
-                Ok((length, block)) => Ok((length, self.interfaces.packet(&block))),
-                Err(PcapError::Eof) => Err(Trouble::End),
-                Err(PcapError::Incomplete(_)) => Err(Trouble::More),
-                Err(PcapError::BufferTooSmall) => Err(Trouble::Room),
-                Err(_) => Err(Trouble::Cut),
-            };
-            let trouble = match next {
-                Ok((length, packet)) => {
-                    self.reader.consume(length);
-                    if packet.is_some() {
-                        read.packets += 1;
-                        return packet;
-                    }
-                    continue;
-                }
-                Err(trouble) => trouble,
-            };
-            let goes_on = match trouble {
-                Trouble::End => return None,
-                Trouble::More => self.refill(),
-                Trouble::Room => self.grow(),
-                Trouble::Cut => false,
-            };
-            if !goes_on {
-                read.cut = true;
-                return None;
-            }
-        }
-    }
-
-    /// Reads on. Whether there is anything to try again with.
-    fn refill(&mut self) -> bool {
-        let before = self.reader.data().len();
-        if self.reader.refill().is_err() {
-            return false;
-        }
-        self.reader.data().len() > before || self.reader.reader_exhausted() || self.grow()
-    }
-
-    fn grow(&mut self) -> bool {
-        self.room *= 2;
-        self.room <= MOST_ROOM && self.reader.grow(self.room) && self.reader.refill().is_ok()
-    }
-}
-
-impl Interfaces {
-    /// What a block says: of interfaces it is kept, a packet is given out.
-    fn packet(&mut self, block: &PcapBlockOwned<'_>) -> Option<Packet> {
-        match block {
-            PcapBlockOwned::LegacyHeader(header) => {
-                let resolution = match header.is_nanosecond_precision() {
-                    true => 1_000_000_000,
-                    false => 1_000_000,
-                };
-                self.0 = vec![Interface {
-                    link: header.network.0,
-                    resolution,
-                    offset: 0,
-                }];
-                None
-            }
-            PcapBlockOwned::Legacy(packet) => {
-                let interface = self.0.first()?;
-                let second = u64::from(packet.ts_sec) * interface.resolution;
-                Some(Packet {
-                    link: interface.link,
-                    at: interface.unix_ns(second + u64::from(packet.ts_usec)),
-                    bytes: packet.data.to_vec(),
-                })
-            }
-            PcapBlockOwned::NG(Block::SectionHeader(_)) => {
-                self.0.clear();
-                None
-            }
-            PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => {
-                if self.0.len() < MAX_INTERFACES {
-                    self.0.push(Interface {
-                        link: interface.linktype.0,
-                        resolution: interface.ts_resolution().unwrap_or(1_000_000),
-                        offset: interface.ts_offset(),
-                    });
-                }
-                None
-            }
-            PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
-                let interface = self.0.get(packet.if_id as usize)?;
-                let units = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
-                let there = packet.data.len().min(packet.caplen as usize);
-                Some(Packet {
-                    link: interface.link,
-                    at: interface.unix_ns(units),
-                    bytes: packet.data[..there].to_vec(),
-                })
-            }
-            PcapBlockOwned::NG(Block::SimplePacket(packet)) => {
-                let there = packet.data.len().min(packet.origlen as usize);
-                Some(Packet {
-                    link: self.0.first()?.link,
-                    at: None,
-                    bytes: packet.data[..there].to_vec(),
-                })
-            }
-            PcapBlockOwned::NG(_) => None,
-        }
-    }
-}
-
-impl Interface {
-    /// None: the file counts in units that make no sense.
-    fn unix_ns(&self, units: u64) -> Option<u64> {
-        let ns = u128::from(units) * 1_000_000_000;
-        let ns = ns.checked_div(u128::from(self.resolution))?;
-        let ns = i128::try_from(ns).ok()? + i128::from(self.offset) * 1_000_000_000;
-        u64::try_from(ns).ok()
     }
 }
 

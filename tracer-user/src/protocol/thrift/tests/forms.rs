@@ -384,6 +384,30 @@ fn without_a_payload_the_infos_say_what_it_is() {
         wire.ask(ttheader(0, 7, &words, b""))[1],
         "q0 Ttheader/? Call echo #7 9=echo"
     );
+    // Another one in the same transfer is another one.
+    let both = [ttheader(0, 8, &words, b""), ttheader(0, 9, &words, b"")].concat();
+    let told = wire.ask(both);
+    assert_eq!(told[1], "q1 Ttheader/? Call echo #8 9=echo");
+    assert_eq!(told[4], "q2 Ttheader/? Call echo #9 9=echo");
+}
+
+#[test]
+fn a_head_that_makes_no_sense_is_passed_over_wherever_it_is_cut() {
+    // A frame without a kind, which is all of its message, then a call.
+    let bad = ttheader(2, 1, &infos(0x10, &[], &[(9, "echo")]), b"");
+    let call = ttheader(0, 7, &infos(0, &[], &[(9, "echo")]), b"");
+    let both = [bad, call].concat();
+    for size in [1, both.len()] {
+        let mut wire = Wire::of(Thrift::ttheader(false));
+        let mut told = Vec::new();
+        for piece in both.chunks(size) {
+            told.extend(wire.input(Side::Request, Input::Bytes(piece)));
+        }
+        assert!(
+            told.contains(&"q1 Ttheader/? Call echo #7 9=echo".to_owned()),
+            "{told:?}"
+        );
+    }
 }
 
 #[test]
