@@ -19,24 +19,12 @@ pub fn write_all(folder: &Path, recordings: &Path) -> std::io::Result<()> {
     ];
     let all = connections.iter().flat_map(|(_, scripts)| scripts.clone());
     write(folder, "detect", all.collect())?;
-    // Bits 1 to 3 of the first byte: which parser.
-    let of_each = connections
-        .iter()
-        .enumerate()
-        .flat_map(|(n, (_, scripts))| {
-            let scripts = scripts.iter().cloned();
-            scripts.map(move |mut seed| {
-                seed[0] = seed[0] & 1 | [0, 2, 5, 7][n] << 1;
-                seed
-            })
-        });
-    write(folder, "cuts", of_each.collect())?;
     let tape = |form: u8| {
         (0..100)
-            .map(|n: u8| form.wrapping_add(n.wrapping_mul(37)))
+            .map(|n: u8| form.wrapping_add(n.wrapping_mul(form | 37)))
             .collect()
     };
-    write(folder, "holes", (0..6).map(tape).collect())?;
+    write(folder, "pieces", (0..18).map(tape).collect())?;
     for (target, scripts) in connections {
         write(folder, target, scripts)?;
     }

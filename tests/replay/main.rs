@@ -6,6 +6,8 @@
 //! what its client asked for. Who changes what spans say looks at the difference, and then has
 //! `tracer replay X.rec -o json > X.json` say it.
 
+mod damage;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -49,7 +51,7 @@ fn captures_make_the_spans_of_both_ends() {
     }
     for path in files("pcapng") {
         let said = makes_what_is_beside_it(&path);
-        assert!(said[0].ends_with("76 packets, 1 connections"), "{said:#?}");
+        assert!(said[0].ends_with("76 packets, 1 connection"), "{said:#?}");
         assert_eq!(said.len(), 2, "{path:?}: and the summary: {said:#?}");
     }
 }
@@ -75,7 +77,10 @@ fn what_cannot_be_replayed_whole_is_told_in_one_line() {
     let file = folder.path().join("recording");
     let shown = file.to_str().expect("a path");
     let whole = fs::read(&files("rec")[0]).expect("ours");
+    let capture = fs::read(&files("pcapng")[0]).expect("ours");
     for (bytes, code, word) in [
+        (&capture[..capture.len() / 2], 0, "is cut or damaged"),
+        (&capture[..10], 1, "not a capture"),
         (&whole[..whole.len() / 2], 0, "is cut"),
         (&whole[..10], 1, "neither a recording"),
         (&b""[..], 1, "neither a recording"),

@@ -160,7 +160,7 @@ impl Counters {
 }
 
 /// "1 span", "2 spans".
-fn counted(count: u64, what: &str) -> String {
+pub(crate) fn counted(count: u64, what: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {what}{plural}")
 }

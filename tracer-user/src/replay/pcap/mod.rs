@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use self::packet::{NoSegment, segment};
 use self::packets::Packets;
 use self::reassembly::{Counts, Party, Reassembly};
-use crate::counters::{Counters, KernelCounters};
+use crate::counters::{Counters, KernelCounters, counted};
 use crate::resource::{self, Resource, Value};
 use crate::span::Seed;
 use crate::stations::{self, Outlets, Source, Stations};
@@ -93,7 +93,7 @@ impl Capture {
         let mut parties = Parties::new(tell);
         let mut connections = Reassembly::new(move |party| parties.number(party));
         let mut read = Read::default();
-        while let Some(packet) = self.packets.next() {
+        for packet in self.packets.by_ref() {
             read.packets += 1;
             let at = clock.passes(packet.at, &mut stations);
             match segment(packet.link, &packet.bytes) {
@@ -206,10 +206,10 @@ impl Read {
     /// Says what was found, and what was not read.
     fn tell(&self, path: &Path, found: &Counts) {
         let mut text = format!(
-            "{}: {} packets, {} connections",
+            "{}: {}, {}",
             path.display(),
-            self.packets,
-            found.connections
+            counted(self.packets, "packet"),
+            counted(found.connections, "connection")
         );
         let parts = [
             (found.repeated, "segments that came again"),

@@ -1,6 +1,6 @@
-//! What is missing makes no span say what is not true: whole exchanges of every protocol, of which transfers
-//! are lost or captured in part, against what was sent. Once nothing is missing any more, spans of a client that
-//! waits for each answer are whole again.
+//! Whole exchanges of every protocol, against what was sent: wherever their bytes are cut, their spans say it all;
+//! where transfers are lost or captured in part, they say nothing else. Once nothing is missing any more, spans
+//! of a client that waits for each answer are whole again.
 //!
 //! The input is a tape of choices.
 
@@ -26,14 +26,16 @@ fuzz_target!(|input: &[u8]| {
     let mut tape = Tape(input);
     let form = FORMS[usize::from(tape.next()) % FORMS.len()];
     // What is pipelined behind a chunked body can't be told from it where that was not captured.
-    let pipelines = tape.next() & 1 != 0 && form != Form::Chunked;
+    let choice = tape.next();
+    let pipelines = choice & 1 != 0 && form != Form::Chunked;
+    let loses = choice & 6 != 0;
     let mut carried = Carried::default();
     let mut sent = Vec::new();
     carried.one(Direction::Received, form.opening(), false, false);
     while sent.len() < EXCHANGES {
         let n = sent.len();
-        let losing = (1..LOSSES_END).contains(&n);
-        let batch = match losing && pipelines {
+        let mixed = (1..LOSSES_END).contains(&n);
+        let batch = match mixed && pipelines {
             true => usize::from(tape.next()) % 3 + 1,
             false => 1,
         };
@@ -55,7 +57,7 @@ fuzz_target!(|input: &[u8]| {
                     .collect::<Vec<u8>>(),
             ),
         ] {
-            if !losing {
+            if !mixed {
                 carried.one(direction, &bytes, false, false);
                 continue;
             }
@@ -68,7 +70,9 @@ fuzz_target!(|input: &[u8]| {
                 };
                 let (transfer, behind) = rest.split_at(length.min(rest.len()));
                 rest = behind;
-                carried.one(direction, transfer, choice & 0x1c == 4, choice & 0x20 != 0);
+                let lost = loses && choice & 0x1c == 4;
+                let in_part = loses && choice & 0x20 != 0;
+                carried.one(direction, transfer, lost, in_part);
             }
         }
     }
@@ -76,12 +80,14 @@ fuzz_target!(|input: &[u8]| {
     for span in &spans {
         hold(span, &sent);
     }
-    if pipelines {
+    let first = match (loses, pipelines) {
+        (false, _) => 0,
+        // Each side's last loss shows with its next message.
+        (true, false) => LOSSES_END + 2,
         // How many answers were lost does not show.
-        return;
-    }
-    // Each side's last loss shows with its next message.
-    for n in LOSSES_END + 2..EXCHANGES {
+        (true, true) => return,
+    };
+    for n in first..EXCHANGES {
         let found = spans
             .iter()
             .find(|span| number(span.request.as_ref()) == Some(n));
