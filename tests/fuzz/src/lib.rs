@@ -9,6 +9,8 @@ pub mod context;
 pub mod counters;
 #[path = "../../../tracer-user/src/event.rs"]
 pub mod event;
+#[path = "../../../tracer-user/src/files.rs"]
+pub mod files;
 #[path = "../../../tracer-user/src/protocol/tests/ledger.rs"]
 pub mod ledger;
 pub mod pcap;
