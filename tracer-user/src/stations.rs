@@ -356,3 +356,30 @@ fn counters(
         ..Counters::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_explains_every_reason() {
+        let readme = include_str!("../../README.md");
+        let counters = counters(
+            &Source::default(),
+            &TrackerCounts::default(),
+            Unmeasured::default(),
+            0,
+            0,
+        );
+        let Counters {
+            transfers,
+            messages,
+            limits,
+            ..
+        } = &counters;
+        let reasons = [&transfers.lost, &messages.incomplete, limits];
+        for word in reasons.into_iter().flat_map(BTreeMap::keys) {
+            assert!(readme.contains(&format!("`{word}`")), "README lacks {word}");
+        }
+    }
+}

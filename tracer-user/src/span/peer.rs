@@ -21,7 +21,7 @@ use crate::event::ConnectionId;
 const GRACE: u64 = 100_000_000;
 
 /// Spans held back at once: at the first exchange of 20,000 new connections a second.
-const MAX_HELD: usize = 4096;
+pub(super) const MAX_HELD: usize = 4096;
 
 /// A finished exchange whose trace is not final.
 pub(super) struct Held {

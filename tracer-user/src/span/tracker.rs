@@ -35,7 +35,7 @@ use crate::resource::SharedResource;
 
 /// Exchanges open at all: ten thousand slow requests are normal for a long-polling server, and this
 /// many with their heads take some 100 MB.
-const MAX_EXCHANGES: usize = 65_536;
+pub(super) const MAX_EXCHANGES: usize = 65_536;
 
 /// Exchanges open on one connection: a quarter of all, so that one connection whose answers never come
 /// leaves room for the others. HTTP/2 has commonly 100 to 1000 streams, but no limit of its own: a
@@ -43,7 +43,7 @@ const MAX_EXCHANGES: usize = 65_536;
 const MAX_OPEN: usize = MAX_EXCHANGES / 4;
 
 /// Processes known at once: Linux's default for the highest process id.
-const MAX_PROCESSES: usize = 32_768;
+pub(super) const MAX_PROCESSES: usize = 32_768;
 
 /// What the tracker gives to, and asks of, the one who runs it.
 pub trait Host {

@@ -30,8 +30,9 @@ use super::otlp::Otlp;
 use super::settings::Batching;
 use crate::metrics::{Inquiries, Snapshot, Source};
 
-/// Data points that may wait for the endpoint: some minutes of as many as there can be.
-const MOST_WAITING: usize = 1 << 20;
+/// Data points that may wait for the endpoint: twice as many as there can be at once, seven of each series;
+/// their bytes are bounded by it, too.
+const MOST_WAITING: usize = 1 << 17;
 
 /// All readers of metrics.
 pub struct Readers {

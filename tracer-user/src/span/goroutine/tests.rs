@@ -157,3 +157,14 @@ fn a_worker_gives_for_whom_it_works_then() {
     let cause = goroutines.cause(task(60, 2), 0, Writes::ForCaller);
     assert_eq!(cause, Cause::Exchange(other.0, node));
 }
+
+#[test]
+fn too_many_goroutines_are_forgotten() {
+    let (mut goroutines, mut traces, node) = serving();
+    for goid in 100..100 + MAX_KNOWN as u64 {
+        goroutines.read(task(goid, 0), on(goid), (SPAN, node), &mut traces);
+    }
+    assert_eq!(goroutines.forgotten, MAX_KNOWN as u64);
+    let cause = goroutines.cause(task(20, 1), 0, Writes::Alone);
+    assert_eq!(cause, Cause::Unknown, "no parent rather than a wrong one");
+}

@@ -1,7 +1,12 @@
 //! Bounds: what full tables turn away, and that memory does not grow.
 
 use super::*;
-use crate::span::connection::{IDLE_LIMIT, MAX_CONNECTIONS};
+use crate::span::connection::{self, IDLE_LIMIT, MAX_CONNECTIONS};
+use crate::span::exchange::Exchange;
+use crate::span::peer::MAX_HELD;
+use crate::span::streamed::{MAX_KEPT, StreamMessage};
+use crate::span::tracker::{MAX_EXCHANGES, MAX_PROCESSES};
+use crate::span::weight;
 
 #[test]
 fn a_full_table_lets_the_idlest_go() {
@@ -98,4 +103,48 @@ fn requests_without_answers_are_followed_up_to_a_bound() {
     assert!(bed.tracker.counts().limits.exchanges > 0 || spans.len() == 3001);
     bed.stop();
     bed.assert_empty();
+}
+
+#[test]
+fn too_many_processes_are_looked_at_anew() {
+    let mut bed = Bed::new();
+    for pid in 1..=MAX_PROCESSES as u32 + 1 {
+        let on = by(pid.into(), pid, pid);
+        bed.accepted(pid.into());
+        bed.received(on, (1, 2), &get("/a"));
+        bed.sent(on, (3, 4), OK);
+        assert_eq!(bed.span().resource.pid, pid);
+    }
+    let counts = bed.tracker.counts();
+    assert_eq!(counts.limits.processes, MAX_PROCESSES as u64);
+    assert_eq!(bed.tracker.processes.len(), 1);
+    bed.stop();
+    bed.assert_empty();
+}
+
+#[test]
+fn too_many_spans_that_wait_for_their_callers_go_without() {
+    let mut bed = Bed::new();
+    // So a caller may come for each connection's first request.
+    bed.connected(0);
+    for id in 1..=MAX_HELD as u64 + 2 {
+        bed.accepted(id);
+        bed.received(on(id), (100, 110), &get("/a"));
+        bed.sent(on(id), (120, 130), OK);
+    }
+    assert_eq!(bed.tracker.counts().limits.held, 2);
+    assert_eq!(bed.spans().len(), 2);
+    bed.stop();
+    assert_eq!(bed.spans().len(), MAX_HELD);
+    bed.assert_empty();
+}
+
+/// What CONTRIBUTING says of memory.
+#[test]
+fn the_tables_have_a_ceiling() {
+    let tables = MAX_CONNECTIONS * size_of::<connection::Connection>()
+        + MAX_EXCHANGES * size_of::<Exchange>()
+        + MAX_KEPT * size_of::<StreamMessage>()
+        + weight::MOST;
+    assert!(tables <= 350 << 20, "{} MiB", tables >> 20);
 }
