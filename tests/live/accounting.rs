@@ -19,7 +19,10 @@ use crate::common::{OK, Traced, listening_peer, plain_peer, traceparent};
 
 /// The tests of this module that look at the kernel side.
 pub fn tests() -> Vec<(&'static str, Test)> {
-    vec![("accounting_stopped_reader", stopped_reader as Test)]
+    vec![
+        ("accounting_stopped_reader", stopped_reader as Test),
+        ("accounting_stopped_under_load", stopped_under_load),
+    ]
 }
 
 /// Those of what is behind it.
@@ -158,6 +161,25 @@ fn stopped_reader(family: Family) {
     let records = stats.limits["records_ring_full"];
     let said = told(&ended, "ring_full", "--ring-size");
     assert_eq!(said, lost + records, "{ended:#?}");
+}
+
+/// The agent ends while requests are under way: of each it knows what it saw, and that it stopped.
+fn stopped_under_load(family: Family) {
+    let server = plain_peer();
+    let traced = Traced::attach(family, &[server.pid()]);
+    let stats = std::thread::scope(|scope| {
+        let load = || load::run(server.address, 8, 20 * FLOOD, |n| get(format!("/{n}")));
+        let load = scope.spawn(load);
+        traced
+            .sink
+            .wait_for("the first span", |spans| !spans.is_empty());
+        let (_, stats) = traced.finish();
+        load.join().expect("no panic");
+        stats
+    });
+    let cut = stats.messages.incomplete.iter();
+    let other = cut.filter(|(reason, count)| **count > 0 && *reason != "agent_stopped");
+    assert_eq!(other.count(), 0, "{stats:?}");
 }
 
 /// The agent gets the CPU time that nobody else wants, and there is none: whatever that costs is counted

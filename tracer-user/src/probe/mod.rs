@@ -296,6 +296,9 @@ impl Probes {
 
     /// Takes the programs off. What is in the ring can still be drained and the counters read.
     pub fn detach(&mut self) {
+        // Programs go one by one: without this, some would still see requests, or parts of them, whose
+        // answers pass those that are gone.
+        self.kernel.traced.clear();
         self.kernel.detach();
     }
 

@@ -62,6 +62,14 @@ impl Words {
         self.word(n as usize / 64).load(Ordering::Relaxed) >> (n % 64) & 1 != 0
     }
 
+    /// Clears all.
+    pub(super) fn clear(&self) {
+        let words = (0..self.count).map(|index| self.word(index));
+        words
+            .filter(|word| word.load(Ordering::Relaxed) != 0)
+            .for_each(|word| word.store(0, Ordering::Relaxed));
+    }
+
     /// Clears it.
     pub(super) fn clear_bit(&self, n: u32) {
         self.word(n as usize / 64)
