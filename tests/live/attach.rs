@@ -370,7 +370,7 @@ fn ipv6_and_unix(family: Family) {
 
 /// BPF programs, maps and links that are there and that no living process but ours holds. Other
 /// users of the machine may come and go meanwhile.
-fn bpf_objects() -> BTreeSet<String> {
+pub fn bpf_objects() -> BTreeSet<String> {
     let mut objects = BTreeSet::new();
     for kind in ["prog", "map", "link"] {
         let output = Command::new("/usr/sbin/bpftool")
@@ -389,7 +389,7 @@ fn bpf_objects() -> BTreeSet<String> {
 
 /// Awaits that nothing is there that was not there before: the kernel frees with a delay.
 #[track_caller]
-fn assert_nothing_left(before: &BTreeSet<String>) {
+pub fn assert_nothing_left(before: &BTreeSet<String>) {
     let deadline = Instant::now() + wait::patiently(wait::SOON);
     loop {
         let left: Vec<String> = bpf_objects().difference(before).cloned().collect();

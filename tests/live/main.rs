@@ -22,6 +22,7 @@ mod context;
 mod delivery;
 mod exact;
 mod export;
+mod faults;
 mod frameworks;
 mod metrics;
 mod names;
@@ -59,6 +60,7 @@ fn main() {
         containers::of_either(),
         parents::of_either(),
         privileges::of_either(),
+        faults::tests(),
         bounds::tests(),
     ]
     .concat();

@@ -1,0 +1,136 @@
+//! What an agent and its targets go through in a long life: attached and detached, killed, storms of
+//! processes, names that do not resolve. The service never notices, and nothing stays behind.
+//!
+//! Elsewhere: an agent that is stopped or starved ([`crate::accounting`]), endpoints that are away
+//! ([`crate::export`]), a target that is killed ([`crate::attach`]).
+
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tests::agent::{Agent, Family};
+use tests::check;
+use tests::load::{self, get};
+use tests::servers::{self, Kind, Server};
+use tests::sink::Sink;
+
+use crate::Test;
+use crate::attach::{assert_nothing_left, bpf_objects};
+use crate::common::{OK, plain_peer, through};
+
+/// The tests of this module: the family of hooks makes no difference.
+pub fn tests() -> Vec<(&'static str, Test)> {
+    vec![
+        ("faults_attached_and_detached", cycles as Test),
+        ("faults_storm_of_processes", storm),
+        ("faults_name_does_not_resolve", name_does_not_resolve),
+    ]
+}
+
+/// How often [`cycles`] attaches: each takes as long as a start of the agent. More by the variable
+/// `TRACER_CYCLES`, as by hand, where 500 are made.
+fn count() -> usize {
+    let told = std::env::var("TRACER_CYCLES").ok();
+    told.map_or(3, |count| count.parse().expect("a number"))
+}
+
+/// Agents come to busy services, and go in good order or killed: no request fails, and in the kernel
+/// nothing stays.
+fn cycles(family: Family) {
+    let servers = [Kind::Go, Kind::Nginx].map(|kind| (kind, Server::start(kind)));
+    let pids = servers
+        .each_ref()
+        .map(|(_, server)| server.pid().to_string());
+    let pids = pids.join(",");
+    let before = bpf_objects();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _ends = Ends(&over);
+        for (kind, server) in &servers {
+            let over = &over;
+            // Panics if any request fails.
+            scope.spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    load::run(server.address, 2, 100, |n| kind.request(n));
+                }
+            });
+        }
+        for cycle in 0..count() {
+            let mut agent = Agent::start(["-p", &pids, "-o", "none", "--probes", family.name()]);
+            if cycle % 2 == 0 {
+                agent.stop();
+            } else {
+                agent.process.child().kill().expect("it runs");
+                assert_eq!(agent.wait().code, 128 + libc::SIGKILL);
+            }
+        }
+    });
+    assert_nothing_left(&before);
+}
+
+/// Says that it is over when it goes, also when a test fails.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Executes itself `$1` times, then forks a thousand processes, and is a peer at last: `$2`, whose answer
+/// is `$3`.
+const STORM: &str = r#"
+[ "$1" = 0 ] || exec sh -c "$0" "$0" $(($1 - 1)) "$2" "$3"
+i=0
+while [ $i -lt 1000 ]; do (:); i=$((i + 1)); done
+exec "$2" listen 127.0.0.1:0 head "$3" again
+"#;
+
+/// A process that executes one program after the other and forks a thousand others is the same process,
+/// and traced as exactly as any.
+fn storm(family: Family) {
+    let sink = Sink::start();
+    let peer = servers::ours("peer");
+    let program = peer.get_program().to_str().expect("a path");
+    let endpoint = sink.endpoint();
+    let mut arguments = vec!["--otlp-endpoint", &endpoint, "--probes", family.name()];
+    arguments.extend(["--", "sh", "-c", STORM, STORM, "50", program, OK]);
+    let agent = Agent::spawn(arguments);
+    let is_port = |line: &str| line.parse::<u16>().is_ok();
+    let port = agent.process.stdout.wait_for("port", is_port);
+    let address = ([127, 0, 0, 1], port.parse().expect("checked")).into();
+    let exchanges = load::run(address, 5, 100, |n| get(format!("/{n}")));
+    agent.stop_for_stats().assert_nothing_lost();
+    check::exact(&sink.spans(), &exchanges);
+}
+
+/// Nobody knows the endpoint's name, then somebody does: what was seen meanwhile arrives.
+fn name_does_not_resolve(family: Family) {
+    let sink = Sink::start();
+    let server = plain_peer();
+    let mut hosts = tempfile::NamedTempFile::new().expect("a file");
+    let mut servers = tempfile::NamedTempFile::new().expect("a file");
+    // Where no name server is: an answer at once.
+    writeln!(servers, "nameserver 127.0.0.1").expect("room");
+    let [hosts_file, servers_file] = [&hosts, &servers].map(|file| file.path().display());
+    let resolving = format!(
+        "mount --bind {hosts_file} /etc/hosts && mount --bind {servers_file} /etc/resolv.conf && exec \"$@\""
+    );
+    let endpoint = sink.endpoint().replace("127.0.0.1", "collector.invalid");
+    let pid = server.pid().to_string();
+    let arguments = ["-p", &pid, "--otlp-endpoint", &endpoint, "--probes"];
+    let agent = Agent::spawn_with([&arguments[..], &[family.name()]].concat(), |command| {
+        command.env("OTEL_BSP_SCHEDULE_DELAY", "10");
+        through(
+            command,
+            &["unshare", "--mount", "sh", "-c", &resolving, "sh"],
+        );
+    });
+    agent.wait_ready();
+    let exchanges = load::run(server.address, 2, 20, |n| get(format!("/{n}")));
+    let unknown = |line: &str| line.contains("failed to lookup address");
+    agent.process.stderr.wait_for("what it waits for", unknown);
+    writeln!(hosts, "127.0.0.1 collector.invalid").expect("room");
+    sink.wait_for("all spans", |spans| spans.len() == exchanges.len());
+    assert_eq!(agent.stop_for_stats().spans.exported, 20);
+    check::exact(&sink.spans(), &exchanges);
+}
