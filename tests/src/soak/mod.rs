@@ -82,6 +82,9 @@ const CEILING: f64 = 200.0;
 /// and the names of 120,000 paths come to.
 const GROWTH: f64 = 8.0;
 
+/// How long ten thousand connections may take on a machine that is busy with others.
+const LONGEST: Duration = Duration::from_secs(300);
+
 /// An agent that uses no more than [`IDLE`] in that time has nothing to do.
 const QUIET: Duration = Duration::from_millis(100);
 /// A tick of the kernel's accounting.
@@ -199,9 +202,14 @@ async fn stages(plan: &Plan, servers: &[Server; 2], watch: &mut Watch) -> io::Re
     let open = servers.each_ref().map(|server| {
         let (to, count) = (server.address.to_string(), plan.open / servers.len());
         let holder = Process::start(ours("soak-server").args(["hold", &to, &count.to_string()]));
-        holder
-            .stdout
-            .wait_for("open connections", |line| line == OPEN);
+        wait::until("open connections", LONGEST, || {
+            holder
+                .stdout
+                .all()
+                .iter()
+                .any(|line| line == OPEN)
+                .then_some(())
+        });
         holder
     });
     watch.stage(&format!("{} open connections", plan.open));
