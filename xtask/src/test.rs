@@ -4,6 +4,7 @@
 //! agent as users get it, built for release. A test that cannot run here is skipped with its reason
 //! and shown as such; with `CI` set nothing may be skipped.
 
+use std::fmt::{self, Display};
 use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -15,10 +16,37 @@ use crate::{ebpf, fuzz, run, setup};
 
 /// What `cargo test` and libtest-mimic say at the end of each test binary, summed up.
 #[derive(Default)]
-struct Counts {
+pub struct Counts {
     passed: u64,
     failed: u64,
     skipped: u64,
+}
+
+impl Counts {
+    /// Adds a line of output, if it is one with results.
+    pub fn add(&mut self, line: &str) {
+        if let Some(result) = plain(line).strip_prefix("test result: ") {
+            self.passed += number_before(result, " passed");
+            self.failed += number_before(result, " failed");
+            self.skipped += number_before(result, " ignored");
+        }
+    }
+
+    /// Whether there was any test.
+    pub fn any(&self) -> bool {
+        self.passed + self.failed + self.skipped > 0
+    }
+}
+
+impl Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counts {
+            passed,
+            failed,
+            skipped,
+        } = self;
+        write!(f, "{passed} passed, {failed} failed, {skipped} skipped")
+    }
 }
 
 /// Everything, or the tests whose name contains `filter`.
@@ -55,13 +83,10 @@ pub fn all(filter: Option<&str>) -> Result<()> {
         count(&["--test", "*"], Some(agent), filter, &mut counts)
     });
 
-    println!(
-        "\n{} passed, {} failed, {} skipped",
-        counts.passed, counts.failed, counts.skipped
-    );
+    println!("\n{counts}");
     ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
     ensure!(
-        counts.passed + counts.skipped > 0,
+        counts.any(),
         "no test has `{}` in its name",
         filter.unwrap_or_default()
     );
@@ -111,11 +136,7 @@ fn count(
         let line = line?;
         println!("{line}");
         std::io::stdout().flush()?;
-        if let Some(result) = plain(&line).strip_prefix("test result: ") {
-            counts.passed += number_before(result, " passed");
-            counts.failed += number_before(result, " failed");
-            counts.skipped += number_before(result, " ignored");
-        }
+        counts.add(&line);
     }
     let status = child.wait()?;
     if !status.success() {

@@ -5,12 +5,14 @@
 //! Bias: a kernel package is unpacked into the target folder and not installed, since installing one would
 //! change what this machine boots.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
+use crate::test::Counts;
 use crate::{run, setup};
 
 /// Of virtme-ng, which Debian 12 has no package of.
@@ -54,12 +56,23 @@ pub fn run(kernel: &str, filter: Option<&str>) -> Result<()> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()?;
-    let mut output = guest.stdout.take().context("no standard output")?;
-    std::io::copy(&mut output, &mut std::io::stdout())?;
+    let output = guest.stdout.take().context("no standard output")?;
+    let mut counts = Counts::default();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        println!("{line}");
+        counts.add(&line);
+    }
     let status = guest.wait()?;
+    println!("\n{counts}");
     ensure!(
         status.success(),
         "the tests in the guest ended with {status}"
+    );
+    ensure!(
+        counts.any(),
+        "no test ran, or none has `{}` in its name",
+        filter.unwrap_or_default()
     );
     Ok(())
 }
