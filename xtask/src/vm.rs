@@ -5,7 +5,7 @@
 //! Bias: a kernel package is unpacked into the target folder and not installed, since installing one would
 //! change what this machine boots.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -34,10 +34,7 @@ pub fn run(kernel: &str, filter: Option<&str>) -> Result<()> {
     println!("==> programs that the tests run");
     run::run(run::cargo().args(["run", "--package", "tests", "--bin", "fixtures"]))?;
 
-    let emulated = std::fs::File::options()
-        .write(true)
-        .open("/dev/kvm")
-        .is_err();
+    let emulated = !kvm_works()?;
     let script = folder()?.join("guest.sh");
     std::fs::write(&script, guest(&agent, &tests, filter, emulated))?;
     println!(
@@ -75,6 +72,24 @@ pub fn run(kernel: &str, filter: Option<&str>) -> Result<()> {
         filter.unwrap_or_default()
     );
     Ok(())
+}
+
+/// Whether KVM gives a processor: some hosts have the device and refuse what it is asked for.
+fn kvm_works() -> Result<bool> {
+    let mut machine = Command::new("qemu-system-x86_64")
+        .args(["-accel", "kvm", "-cpu", "host", "-nodefaults"])
+        .args(["-display", "none", "-S", "-monitor", "stdio"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    // Without a processor it may be gone already.
+    _ = machine
+        .stdin
+        .take()
+        .context("no input")?
+        .write_all(b"quit\n");
+    Ok(machine.wait()?.success())
 }
 
 /// Where everything of this task lies.
