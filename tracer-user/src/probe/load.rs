@@ -59,6 +59,7 @@ impl Kernel {
     /// Creates the maps; the programs are loaded one by one when they are attached. `verbose`: have
     /// the verifier say why it refuses a program, which slows it down by half.
     pub(super) fn load(
+        loader: EbpfLoader<'_>,
         btf: &KernelBtf,
         family: Family,
         options: &Options,
@@ -74,7 +75,9 @@ impl Kernel {
             pid_namespace: pid_namespace()?.unwrap_or(0),
         });
         let level = log::level();
-        let mut ebpf = EbpfLoader::new()
+        // It borrows what was made here.
+        let mut loader = loader;
+        let mut ebpf = loader
             .btf(Some(&btf.aya))
             .allow_unsupported_maps()
             .override_global("OFFSETS", &offsets, true)

@@ -32,8 +32,10 @@ mod survey;
 use std::fmt;
 use std::io::Read as _;
 use std::ops::RangeInclusive;
+use std::thread;
 use std::time::Duration;
 
+use aya::EbpfLoader;
 use tracer_ebpf::abi::{
     Counter, PID_LIMIT, VERDICT_HTTP2, VERDICT_IGNORED, VERDICT_LENGTH_PREFIXED,
 };
@@ -119,7 +121,15 @@ impl Probes {
     ///
     /// One clear line: no permission, no BTF, a program refused, no family works.
     pub fn attach(options: &Options) -> Result<Probes, Error> {
+        // aya's loader reads the kernel's type information for itself, which takes as long as our reading it:
+        // the first loader does so meanwhile.
+        let first = thread::Builder::new().spawn(EbpfLoader::new);
         let btf = offsets::KernelBtf::read()?;
+        let mut first = first.ok();
+        let mut loader = || {
+            let first = first.take().and_then(|first| first.join().ok());
+            first.unwrap_or_default()
+        };
         let candidates: &[Family] = match options.family {
             Some(Family::Sock) => &[Family::Sock],
             Some(Family::Syscall) => &[Family::Syscall],
@@ -127,7 +137,7 @@ impl Probes {
         };
         let mut refusals = Vec::new();
         for &family in candidates {
-            match Probes::attach_family(&btf, family, options) {
+            match Probes::attach_family(&mut loader, &btf, family, options) {
                 Ok(probes) => {
                     // What parsing the kernel's BTF took is given back.
                     drop(btf);
@@ -142,12 +152,13 @@ impl Probes {
     }
 
     fn attach_family(
+        loader: &mut impl FnMut() -> EbpfLoader<'static>,
         btf: &offsets::KernelBtf,
         family: Family,
         options: &Options,
     ) -> Result<Probes, Error> {
-        let attempt = |verbose| {
-            let mut kernel = load::Kernel::load(btf, family, options, verbose)?;
+        let mut attempt = |verbose| {
+            let mut kernel = load::Kernel::load(loader(), btf, family, options, verbose)?;
             let missing = attach::attach(&mut kernel, btf, family)?;
             Ok(Probes {
                 kernel,

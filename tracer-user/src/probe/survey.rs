@@ -5,6 +5,8 @@
 
 use std::fs;
 
+use aya::EbpfLoader;
+
 use super::load::Kernel;
 use super::offsets::{BTF_PATH, KernelBtf};
 use super::{Error, Family, Options, attach, pid_namespace, refusal};
@@ -154,7 +156,7 @@ fn probes(btf: &KernelBtf, family: Family) -> Vec<Finding> {
         ..Finding::new(&name, Some(works), detail).advise(advice(family))
     };
     let options = Options::default();
-    let mut kernel = match Kernel::load(btf, family, &options, true) {
+    let mut kernel = match Kernel::load(EbpfLoader::new(), btf, family, &options, true) {
         Ok(kernel) => kernel,
         // What any probes would be refused for is advice enough.
         Err(error) if error.is_final() => {
