@@ -31,6 +31,7 @@ mod privileges;
 mod replay;
 mod resource;
 mod rpc;
+mod secrets;
 mod shapes;
 mod traffic;
 
@@ -56,6 +57,7 @@ fn main() {
         resource::tests(),
         commandline::tests(),
         replay::tests(),
+        secrets::tests(),
         accounting::of_either(),
         containers::of_either(),
         parents::of_either(),

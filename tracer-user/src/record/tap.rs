@@ -103,12 +103,15 @@ impl Tap {
         let deadline = Instant::now() + timeout;
         self.put(&Input::Stopped(kernel));
         let mut last = std::mem::take(&mut self.block);
-        while let Err(TrySendError::Full(block)) = self.full.try_send(last) {
-            if Instant::now() >= deadline {
-                self.lost += self.events;
-                return self.lost;
+        loop {
+            match self.full.try_send(last) {
+                Ok(()) => break,
+                Err(TrySendError::Full(block)) if Instant::now() < deadline => last = block,
+                Err(_) => {
+                    self.lost += self.events;
+                    return self.lost;
+                }
             }
-            last = block;
             std::thread::sleep(Duration::from_millis(1));
         }
         drop(self.full);

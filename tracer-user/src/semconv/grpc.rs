@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use super::forwarded::Origin;
 use super::text::{Short, of_header};
+use super::url::Target;
 use super::{AttributeSink, CapturedHeader, Options, http, name, network, rpc, server};
 use crate::protocol::Incomplete;
 use crate::protocol::http::{Head, Version};
@@ -89,7 +90,9 @@ fn is_content_type(value: &[u8]) -> bool {
 
 /// `package.Service/Method`, if it is known.
 pub(super) fn method(span: &Span) -> Option<Cow<'_, str>> {
-    let path = span.http_request()?.target();
+    let head = span.http_request()?;
+    // A query is none of gRPC's: who sends one all the same may have put a secret there.
+    let path = Target::parse(head.method(), head.target()).path;
     let method = path.strip_prefix(b"/").unwrap_or(path);
     (!method.is_empty()).then(|| super::text::of_url(method))
 }
