@@ -49,11 +49,11 @@ pub fn run(kernel: &str, filter: Option<&str>) -> Result<()> {
     command.args(emulated.then_some("--disable-kvm"));
     command.arg("--").arg(format!("sh '{}'", script.display()));
     // Through a pipe: qemu would open anew, and empty, a file that this program writes to.
-    let mut guest = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let output = guest.stdout.take().context("no standard output")?;
+    let (output, input) = std::io::pipe()?;
+    command.stdout(input.try_clone()?).stderr(input);
+    let mut guest = command.stdin(Stdio::null()).spawn()?;
+    // It keeps the pipe open.
+    drop(command);
     let mut counts = Counts::default();
     for line in BufReader::new(output).split(b'\n') {
         let line = String::from_utf8_lossy(&line?).into_owned();
