@@ -31,7 +31,7 @@ enum Task {
     },
     /// Fuzz the parsers: each, or one, for that many executions.
     Fuzz {
-        /// One of http1, http2, hpack, thrift, ttheader, detect, event.
+        /// One of http1, http2, hpack, thrift, ttheader, detect, event, context, recording, capture, pieces.
         target: Option<String>,
         /// Executions of each.
         #[arg(long, default_value_t = 1_000_000)]
