@@ -3,7 +3,8 @@
 //! The records are those of 64 keep-alive connections of a server, one read and one write per
 //! exchange, interleaved as an event loop would; and of one HTTP/2 connection with as many gRPC calls
 //! open at once. Goal: 500,000 exchanges per second, encoding included; nothing listens at the
-//! endpoint, so the encoded batches only pile up. With metrics asked for, they are counted besides. Times are CPU time.
+//! endpoint, so the encoded batches only pile up. With metrics asked for, they are counted besides; a
+//! recording is made by itself. Times are CPU time.
 
 use std::hint::black_box;
 use std::net::TcpListener;
@@ -11,13 +12,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use tracer::event::{self, ConnectionId};
+use tracer::counters::KernelCounters;
+use tracer::event::{self, ConnectionId, Event};
 use tracer::export::{Endpoint, Exporter, Otlp, Protocol, Settings};
 use tracer::metrics::{Exemplars, Recorder};
 use tracer::protocol::Framing;
+use tracer::record::{Recording, Secrets};
 use tracer::resource::{self, SharedResource};
 use tracer::semconv::{self, Paths};
-use tracer::span::{Host, Span, Tracker};
+use tracer::span::{Host, Span, Tracker, any_seed};
 
 const CONNECTIONS: u64 = 64;
 const ROUNDS: u64 = 200;
@@ -197,10 +200,14 @@ impl Records {
     }
 
     fn feed(&self, tracker: &mut Tracker, host: &mut impl Host) {
+        self.each(|event| tracker.event(event, host));
+    }
+
+    fn each(&self, mut each: impl FnMut(&Event<'_>)) {
         let mut start = 0;
         for &end in &self.ends {
             match event::decode(&self.bytes[start..end]) {
-                Ok(event) => tracker.event(&event, host),
+                Ok(event) => each(&event),
                 Err(error) => panic!("{error}"),
             }
             start = end;
@@ -252,6 +259,22 @@ fn run(records: &Records, resource: &SharedResource, each: impl FnMut(Span)) -> 
     records.feed(&mut tracker, &mut outlet);
     outlet.spans
 }
+
+/// What `--record` costs the pipeline's thread. The writer's packs meanwhile.
+fn recorded(records: &Records) -> Duration {
+    let path = std::env::temp_dir().join(format!("tracer-bench-{}", std::process::id()));
+    let recording = Recording::create(&path, Secrets::Redacted).expect("a file");
+    let mut tap = recording.start("sock", 0, any_seed()).expect("a thread");
+    let start = cpu_time();
+    records.each(|event| tap.event(event));
+    let took = cpu_time() - start;
+    assert_eq!(tap.finish(KernelCounters::default(), PATIENCE), 0, "lost");
+    std::fs::remove_file(&path).expect("ours");
+    took
+}
+
+/// For the writer to end.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn pipeline(criterion: &mut Criterion) {
     let own = resource::describe(std::process::id(), &resource::Options::default());
@@ -305,6 +328,9 @@ fn pipeline(criterion: &mut Criterion) {
                     })
                     .sum()
             });
+        });
+        group.bench_function(format!("{name} into a recording"), |bencher| {
+            bencher.iter_custom(|count| (0..count).map(|_| recorded(&records)).sum())
         });
         group.bench_function(format!("{name} to OTLP and metrics"), |bencher| {
             bencher.iter_custom(|count| {

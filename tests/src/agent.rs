@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::process::Process;
+use crate::recording::Recording;
 use crate::wait;
 
 /// What `--probes` takes.
@@ -58,6 +59,7 @@ pub struct Agent {
     /// The process.
     pub process: Process,
     stats: tempfile::TempPath,
+    recording: Option<Recording>,
 }
 
 /// How an agent ended.
@@ -178,12 +180,19 @@ impl Agent {
         let stats = tempfile::NamedTempFile::new()
             .expect("a file")
             .into_temp_path();
+        let arguments: Vec<A> = arguments.into_iter().collect();
         let mut command = command();
-        command.arg("--stats").arg(&stats).args(arguments);
+        command.arg("--stats").arg(&stats);
+        let recording = Recording::wanted(&arguments);
+        if let Some(recording) = &recording {
+            command.arg("--record").arg(recording.path());
+        }
+        command.args(arguments);
         change(&mut command);
         Agent {
             process: Process::start(&mut command),
             stats,
+            recording,
         }
     }
 
@@ -204,8 +213,9 @@ impl Agent {
 
     /// Ends it with SIGTERM; it must exit 0, with a summary and with counters that add up.
     #[track_caller]
-    pub fn stop(self) -> Ended {
+    pub fn stop(mut self) -> Ended {
         self.process.signal(libc::SIGTERM);
+        let recording = self.recording.take();
         let ended = self.wait();
         assert_eq!(ended.code, 0, "{:#?}", ended.stderr);
         assert!(
@@ -216,11 +226,11 @@ impl Agent {
             "the last line is no summary: {:#?}",
             ended.stderr
         );
-        ended
-            .stats
-            .as_ref()
-            .expect("it was told to write --stats")
-            .assert_add_up();
+        let stats = ended.stats.as_ref().expect("it was told to write --stats");
+        stats.assert_add_up();
+        if let Some(recording) = recording {
+            recording.assert_same(stats);
+        }
         ended
     }
 

@@ -109,7 +109,7 @@ const REASONS: [Reason; 11] = [
         word: "recorded_events",
         count: |counters| limit(counters, "recorded_events"),
         what: "events are not in the recording",
-        advice: "the disk, or the CPU, is too slow for it; record fewer processes",
+        advice: "the file takes no more, or the disk or CPU is too slow for it; record fewer processes",
     },
     Reason {
         word: "endpoint",

@@ -227,7 +227,8 @@ fn test_programs() -> Result<[PathBuf; 2]> {
     Ok([find("probe")?, find("live")?])
 }
 
-/// What the guest's shell runs: what a booted system has mounted, then each test program to its end.
+/// What the guest's shell runs: what a booted system has mounted, then each test program to its end. Debian's
+/// default of `perf_event_paranoid` is one that forbids tracepoints to all but CAP_SYS_ADMIN.
 fn guest(agent: &Path, tests: &[PathBuf], filter: Option<&str>, emulated: bool) -> String {
     let variable = |name| quoted(&std::env::var(name).unwrap_or_default());
     let mut script = format!(
@@ -235,6 +236,7 @@ fn guest(agent: &Path, tests: &[PathBuf], filter: Option<&str>, emulated: bool) 
 mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf
 mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
 ip link set lo up
+echo 2 > /proc/sys/kernel/perf_event_paranoid
 mkdir /run/tests
 export TMPDIR=/run/tests HOME={} PATH={} TRACER_BIN={} TRACER_TEST_BUILT=1 TRACER_TEST_PATIENCE={}
 cd {}

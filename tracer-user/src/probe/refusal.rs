@@ -21,6 +21,10 @@ pub(super) fn why() -> String {
             "{missing} missing: run as root, or give tracer CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
         );
     }
+    if !capabilities::is_admin() && paranoid().is_some_and(|level| level > 2) {
+        return "kernel.perf_event_paranoid is above 2, with which kernels that know such a level want CAP_SYS_ADMIN for tracepoints: set it to 2, or run as root"
+            .to_owned();
+    }
     if is_locked_down() {
         return "the kernel is locked down (`confidentiality`), which forbids BPF to read memory: boot without it"
             .to_owned();
@@ -36,6 +40,12 @@ pub(super) fn why() -> String {
         ),
         None => "the kernel does not say why, nor does tracer see it: look at `dmesg`".to_owned(),
     }
+}
+
+/// `kernel.perf_event_paranoid`: 3 and more are Debian's and Android's.
+fn paranoid() -> Option<i32> {
+    let level = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").ok()?;
+    level.trim().parse().ok()
 }
 
 /// The mode of the kernel's lockdown; none: there is none, or nothing tells.
