@@ -1,8 +1,9 @@
 //! The two families of hooks: which programs each is made of, and which of them it can do without.
 
 use std::io::ErrorKind;
+use std::thread;
 
-use aya::programs::Program;
+use aya::programs::{Program, ProgramError};
 
 use super::load::Kernel;
 use super::offsets::KernelBtf;
@@ -125,6 +126,7 @@ pub(super) fn attach(
     btf: &KernelBtf,
     family: Family,
 ) -> Result<Vec<&'static str>, Error> {
+    load_at_once(kernel, btf, family);
     let mut missing = Vec::new();
     for hook in hooks(family) {
         match attach_one(kernel, btf, hook) {
@@ -134,6 +136,32 @@ pub(super) fn attach(
         }
     }
     Ok(missing)
+}
+
+/// Loads a family's programs, a thread each: most of an agent's start is the kernel verifying them, which it
+/// does on as many cores as there are. What fails here fails once more, and is told, when it is attached.
+fn load_at_once(kernel: &mut Kernel, btf: &KernelBtf, family: Family) {
+    let places: Vec<&str> = hooks(family).map(|hook| hook.program).collect();
+    thread::scope(|scope| {
+        for (name, program) in kernel.ebpf.programs_mut() {
+            if let Some(&place) = places.iter().find(|place| **place == name) {
+                scope.spawn(move || load(program, place, btf));
+            }
+        }
+    });
+}
+
+/// Loads a program, which is for that place where it is one of tracing, unless it is loaded.
+fn load(program: &mut Program, place: &str, btf: &KernelBtf) -> Result<(), ProgramError> {
+    if program.fd().is_ok() {
+        return Ok(());
+    }
+    match program {
+        Program::BtfTracePoint(program) => program.load(place, &btf.aya),
+        Program::FEntry(program) => program.load(place, &btf.aya),
+        Program::TracePoint(program) => program.load(),
+        _ => Ok(()),
+    }
 }
 
 /// Loads and attaches one program, or the one that is there instead of it.
@@ -158,18 +186,16 @@ fn attach_program(
         name,
         reason: "not in the BPF object".to_owned(),
     })?;
+    load(program, place, btf).map_err(failed)?;
     match program {
         Program::BtfTracePoint(program) => {
-            program.load(place, &btf.aya).map_err(failed)?;
             program.attach().map_err(failed)?;
         }
         Program::FEntry(program) => {
-            program.load(place, &btf.aya).map_err(failed)?;
             program.attach().map_err(failed)?;
         }
         Program::TracePoint(program) => {
             mount_tracefs()?;
-            program.load().map_err(failed)?;
             for tracepoint in hook.tracepoints {
                 let link = program.attach("syscalls", tracepoint).map_err(failed)?;
                 let link = program.take_link(link).map_err(failed)?;
