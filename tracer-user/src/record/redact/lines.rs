@@ -101,7 +101,7 @@ impl Lines {
                     _ => self.state = State::Other,
                 },
                 State::SecretParameter => match byte {
-                    b'&' | b';' | b'#' | b' ' | b'\r' | b'\n' | b'"' | b'<' | b'>' => {
+                    0..=b' ' | b'&' | b';' | b'#' | b'"' | b'<' | b'>' => {
                         self.state = State::Other;
                         continue;
                     }
@@ -182,7 +182,11 @@ impl Lines {
                 self.begin(State::Parameter);
             }
             _ if is_token(byte) && self.name.len() < LONGEST_NAME => self.name.push(byte),
-            _ => self.state = State::Other,
+            _ => {
+                // No field: a message's first line, or no head at all. But a fold goes on with its field.
+                self.in_fields &= self.name.is_empty() && matches!(byte, b' ' | b'\t');
+                self.state = State::Other;
+            }
         }
     }
 
@@ -219,7 +223,7 @@ fn next(bytes: &[u8]) -> Option<usize> {
 /// Hides `user:password` before the `@` of an authority, of which these bytes are the begin or a part.
 /// Returns where it ends; none: it goes on behind them, and what no `@` was found in yet is hidden as well.
 pub(super) fn hide_userinfo(authority: &mut [u8]) -> Option<usize> {
-    let ends = |byte: &u8| byte.is_ascii_whitespace() || b"/?#&\"'<>\\".contains(byte);
+    let ends = |byte: &u8| *byte <= b' ' || b"/?#&\"'<>\\".contains(byte);
     let end = authority.iter().position(ends);
     let there = end.unwrap_or(authority.len());
     let at = memchr::memrchr(b'@', &authority[..there]);

@@ -266,14 +266,14 @@ impl Way {
             return;
         }
         if piece.position != self.next {
-            self.hole(piece.position.checked_sub(self.next), held);
+            self.hole(carries, piece.position.checked_sub(self.next), held);
         }
         self.next = piece.position.saturating_add(piece.length);
         self.bytes(carries, piece.head.clone(), held);
         let captured = piece.head.len() + piece.tail.len();
         let skipped = piece.length.saturating_sub(captured as u64);
         if skipped > 0 {
-            self.hole(Some(skipped), held);
+            self.hole(carries, Some(skipped), held);
         }
         self.bytes(carries, piece.tail.clone(), held);
     }
@@ -296,8 +296,12 @@ impl Way {
     }
 
     /// So many bytes are missing; None: it goes on somewhere else.
-    fn hole(&mut self, length: Option<u64>, held: &mut [u8]) {
-        self.lines.hole();
+    fn hole(&mut self, carries: Carries, length: Option<u64>, held: &mut [u8]) {
+        match carries {
+            // Lines are in its texts alone, not in heads that a hole may lie in.
+            Carries::Framed => self.lines = Lines::default(),
+            _ => self.lines.hole(),
+        }
         self.pairs.hole(length);
         self.token.hole(length);
         self.frames.hole(length, held);
