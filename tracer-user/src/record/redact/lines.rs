@@ -131,12 +131,13 @@ impl Lines {
     /// Bytes are missing.
     pub fn hole(&mut self) {
         let secret = match self.state {
-            State::Secret
-            | State::SecretParameter
-            | State::Authority
-            | State::Hole
-            | State::Fold => true,
-            State::Name | State::Parameter | State::Slashes(_) | State::Other => self.in_fields,
+            State::Secret | State::SecretParameter | State::Authority | State::Fold => true,
+            State::Name
+            | State::Parameter
+            | State::Slashes(_)
+            | State::Other
+            // It is no more of one than it was.
+            | State::Hole => self.in_fields,
         };
         self.begin(State::Other);
         // Where a body was, a message may begin at once, and need not: the bytes will tell.
@@ -326,9 +327,10 @@ mod tests {
         let mut rest = b"cr3t\r\nX: y\r\n\r\n".to_vec();
         lines.bytes(&mut rest);
         assert_eq!(rest, b"****\r\nX: y\r\n\r\n");
-        // Unless it is a message's begin.
+        // Unless it is a message's begin, however many holes its body was.
         let mut lines = Lines::default();
         lines.bytes(&mut b"POST / HTTP/1.1\r\nHost: a\r\n\r\nbody".to_vec());
+        lines.hole();
         lines.hole();
         let mut rest = b"}GET /b HTTP/1.1\r\nX: y\r\n\r\n".to_vec();
         lines.bytes(&mut rest);

@@ -58,6 +58,8 @@ pub struct Redactor {
 #[derive(Default)]
 struct Connection {
     carries: Carries,
+    /// The next transfer, which stands behind what it brought about, is the last that a replay reads.
+    given_up: bool,
     received: Way,
     sent: Way,
 }
@@ -188,7 +190,7 @@ impl Redactor {
                 };
             }
             Input::Ignored(connection) => {
-                self.connection(connection).carries = Carries::Nothing;
+                self.connection(connection).given_up = true;
             }
             // What was lost of a connection shows in its positions.
             _ => {}
@@ -225,6 +227,9 @@ impl Redactor {
             Direction::Sent => &mut connection.sent,
         };
         way.piece(carries, piece, &mut self.held);
+        if connection.given_up {
+            connection.carries = Carries::Nothing;
+        }
         if way.frames.waits_from().is_some() && !self.waiting.contains(&id) {
             self.waiting.push(id);
         }
