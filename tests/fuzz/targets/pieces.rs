@@ -31,6 +31,7 @@ fuzz_target!(|input: &[u8]| {
     let loses = choice & 6 != 0;
     let mut carried = Carried::default();
     let mut sent = Vec::new();
+    let mut cut = false;
     carried.one(Direction::Received, form.opening(), false, false);
     while sent.len() < EXCHANGES {
         let n = sent.len();
@@ -68,6 +69,7 @@ fuzz_target!(|input: &[u8]| {
                     0 => rest.len(),
                     _ => usize::from(tape.next()) * 4 + 1,
                 };
+                cut |= length < rest.len();
                 let (transfer, behind) = rest.split_at(length.min(rest.len()));
                 rest = behind;
                 let lost = loses && choice & 0x1c == 4;
@@ -82,6 +84,9 @@ fuzz_target!(|input: &[u8]| {
     }
     let first = match (loses, pipelines) {
         (false, _) => 0,
+        // Behind a hole, the end of one frame's head and the begin of the next may look like a head, where
+        // transfers end within heads.
+        (true, false) if form == Form::Http2 && cut => return,
         // Each side's last loss shows with its next message.
         (true, false) => LOSSES_END + 2,
         // How many answers were lost does not show.
