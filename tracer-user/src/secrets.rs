@@ -4,7 +4,9 @@
 //! what got out cannot be taken back.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
+use aho_corasick::AhoCorasick;
 use percent_encoding::percent_decode;
 
 /// Parts of names, in lower case.
@@ -62,12 +64,13 @@ pub fn is_parameter(name: &[u8]) -> bool {
 }
 
 fn holds_word(name: &[u8]) -> bool {
+    /// Each parameter of each query comes by here: one pass, however many words there are.
+    static IN_NAME: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+        let mut builder = AhoCorasick::builder();
+        builder.ascii_case_insensitive(true).build(WORDS).ok()
+    });
     let name = &name[..name.len().min(LONGEST_NAME)];
-    let in_name = |word: &&str| {
-        name.windows(word.len())
-            .any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
-    };
-    WORDS.iter().any(in_name)
+    IN_NAME.as_ref().is_none_or(|words| words.is_match(name))
 }
 
 #[cfg(test)]
