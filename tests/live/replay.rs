@@ -46,16 +46,7 @@ fn same(family: Family) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("recording");
     let path = file.to_str().expect("a path");
-    let agent = Agent::start([
-        "-p",
-        &pids.join(","),
-        "--probes",
-        family.name(),
-        "-o",
-        "json",
-        "--record",
-        path,
-    ]);
+    let agent = recording(family, &pids.join(","), path);
     let requests = load::run(http.address, 4, CALLS, |number| Request {
         fields: format!("Authorization: Bearer {SECRET}\r\nCookie: a={SECRET}\r\n"),
         ..get(format!("/{number}?token={SECRET}&n={number}"))
@@ -104,6 +95,12 @@ fn same(family: Family) {
     assert!(!live.stdout.iter().any(|line| line.contains(SECRET)));
 }
 
+/// An agent that shows and records what these processes do.
+fn recording(family: Family, pids: &str, file: &str) -> Agent {
+    let probes = ["-p", pids, "--probes", family.name()];
+    Agent::start([&probes[..], &["-o", "json", "--record", file]].concat())
+}
+
 /// A file system of 64 KiB; unmounted when dropped.
 struct Small(tempfile::TempDir);
 
@@ -133,16 +130,7 @@ fn full_disk(family: Family) {
     let file = disk.0.path().join("recording");
     let path = file.to_str().expect("a path");
     let pid = server.pid().to_string();
-    let agent = Agent::start([
-        "-p",
-        &pid,
-        "--probes",
-        family.name(),
-        "-o",
-        "json",
-        "--record",
-        path,
-    ]);
+    let agent = recording(family, &pid, path);
     load::run(server.address, 1, REQUESTS, |number| Request {
         // 4 KiB that nothing compresses by more than half.
         fields: format!("X-Any: {}\r\n", digits(number as u64, 4096)),

@@ -11,7 +11,7 @@ use tracer::event::{Direction::Received, Direction::Sent, End, ProcessChange, Ro
 use tracer::probe::Family;
 
 use crate::socket::{self, Pair, done, read, write};
-use crate::traps::Test;
+use crate::traps::{Test, written_by_a_child};
 use crate::watch::watch;
 
 /// The traps of this module.
@@ -182,16 +182,7 @@ fn reused(family: Family) {
 }
 
 fn lent(family: Family) {
-    let seen = watch(family, "lent");
-    assert_eq!(seen.connections.len(), 2, "{seen:?}");
-    assert_eq!(seen.bytes(0, Sent), b"parent child again");
-    let child = seen.of(0, Sent)[1].pid;
-    assert_ne!(child, seen.pid);
-    let expected = [
-        ProcessChange::Forked { parent: seen.pid },
-        ProcessChange::Exited,
-    ];
-    assert_eq!(seen.changes(child), expected);
+    written_by_a_child(&watch(family, "lent"));
 }
 
 fn executed(family: Family) {

@@ -172,8 +172,12 @@ fn dup(family: Family) {
 }
 
 fn fork(family: Family) {
-    let seen = watch(family, "fork");
-    assert_eq!(seen.connections.len(), 2);
+    written_by_a_child(&watch(family, "fork"));
+}
+
+/// Parent, child, and the parent again write on one connection; then the child is gone.
+pub fn written_by_a_child(seen: &Seen) {
+    assert_eq!(seen.connections.len(), 2, "{seen:?}");
     assert_eq!(seen.bytes(0, Sent), b"parent child again");
     let child = seen.of(0, Sent)[1].pid;
     assert_ne!(child, seen.pid);

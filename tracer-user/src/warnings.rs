@@ -39,7 +39,6 @@ impl Told {
 struct Reason {
     /// As in `--stats`.
     word: &'static str,
-    count: fn(&Counters) -> u64,
     /// What happened to how many.
     what: &'static str,
     /// Why, and what to do.
@@ -50,77 +49,74 @@ struct Reason {
 const REASONS: [Reason; 11] = [
     Reason {
         word: "ring_full",
-        count: |counters| {
-            let lost = counters.transfers.lost.get("ring_full");
-            lost.copied().unwrap_or(0) + limit(counters, "records_ring_full")
-        },
         what: "records from the kernel lost",
         advice: "the agent got too little CPU to keep up; give it more, or a larger ring (--ring-size)",
     },
     Reason {
         word: "connections",
-        count: |counters| limit(counters, "connections"),
         what: "connections given up",
         advice: "more are open than are followed at once, so the most silent ones had to go; trace fewer processes",
     },
     Reason {
         word: "memory",
-        count: |counters| limit(counters, "memory"),
         what: "connections given up",
         advice: "what is kept of all takes more memory than it may, so the most silent ones had to go; trace fewer processes",
     },
     Reason {
         word: "exchanges",
-        count: |counters| limit(counters, "exchanges"),
         what: "requests not followed to their end",
         advice: "too many wait for their answer, at all or on one connection; trace fewer processes",
     },
     Reason {
         word: "held_spans",
-        count: |counters| limit(counters, "held_spans"),
         what: "spans did not wait for their caller's",
         advice: "too many at once, so they may lack it as their parent; trace callers and services apart",
     },
     Reason {
         word: "processes",
-        count: |counters| limit(counters, "processes"),
         what: "processes forgotten",
         advice: "more were seen than are known at once; who caused what may not be told for a while",
     },
     Reason {
         word: "goroutines",
-        count: |counters| limit(counters, "goroutines"),
         what: "goroutines forgotten",
         advice: "more work than are known at once; calls that they make may lack their parent",
     },
     Reason {
         word: "metric_series",
-        count: |counters| limit(counters, "metric_series"),
         what: "exchanges counted under otel.metric.overflow",
         advice: "a service has more series than are kept; --route gives many paths one name",
     },
     Reason {
         word: "metric_services",
-        count: |counters| limit(counters, "metric_services"),
         what: "exchanges not counted in metrics",
         advice: "more processes are traced than metrics are kept of; trace fewer",
     },
     Reason {
         word: "recorded_events",
-        count: |counters| limit(counters, "recorded_events"),
         what: "events are not in the recording",
         advice: "the file takes no more, or the disk or CPU is too slow for it; record fewer processes",
     },
     Reason {
         word: "endpoint",
-        count: |counters| counters.spans.dropped.get("endpoint").copied().unwrap_or(0),
         what: "spans dropped",
         advice: "the endpoint did not take them in time (OTEL_BSP_EXPORT_TIMEOUT)",
     },
 ];
 
-fn limit(counters: &Counters, word: &str) -> u64 {
-    counters.limits.get(word).copied().unwrap_or(0)
+impl Reason {
+    /// How much was lost for it so far.
+    fn count(&self, counters: &Counters) -> u64 {
+        let limit = |word| counters.limits.get(word).copied().unwrap_or(0);
+        match self.word {
+            "ring_full" => {
+                let lost = counters.transfers.lost.get("ring_full");
+                lost.copied().unwrap_or(0) + limit("records_ring_full")
+            }
+            "endpoint" => counters.spans.dropped.get("endpoint").copied().unwrap_or(0),
+            word => limit(word),
+        }
+    }
 }
 
 /// What was told of each reason.
@@ -134,10 +130,8 @@ impl Warnings {
     pub fn due(&mut self, counters: &Counters, now: Instant) -> Vec<String> {
         let reasons = REASONS.iter().zip(&mut self.told);
         let lines = reasons.filter_map(|(reason, told)| {
-            let new = told.due((reason.count)(counters), now)?;
-            let Reason {
-                word, what, advice, ..
-            } = reason;
+            let new = told.due(reason.count(counters), now)?;
+            let Reason { word, what, advice } = reason;
             Some(format!("{new} {what} ({word}): {advice}"))
         });
         lines.collect()
