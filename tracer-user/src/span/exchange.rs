@@ -173,8 +173,6 @@ pub struct Exchange {
     pub goroutine: Option<goroutine::Id>,
     /// Server: the context that its request carried, for what it forwards.
     pub received: Option<(TraceId, SpanId)>,
-    /// Added to boot-time ns to get unix ns, for all its instants.
-    pub to_unix: i64,
     /// Its instants.
     pub stamps: Stamps,
     /// The question.

@@ -170,13 +170,18 @@ impl Tracker {
         let settled = settled.map(|parent| (parent, ParentSource::Execution));
         let trace = self.traces.resolve_now(exchange.node);
         let (trace_id, sampled, trace_state) = (trace.id, trace.sampled, trace.state.clone());
+        let to_unix = trace.to_unix;
         self.traces.release(exchange.node);
         let incomplete = exchange.incomplete.or_else(|| {
             let head = exchange.request.head.as_ref()?;
             // Only HPACK's memory knows it, and that was filled before the agent looked.
             is_unknown(head).then_some(Incomplete::AttachedMidway)
         });
-        let times = exchange.stamps.times(exchange.kind, exchange.to_unix);
+        let times = exchange.stamps.times(exchange.kind, to_unix);
+        let mut streamed = exchange.streamed;
+        if let Some(streamed) = &mut streamed {
+            streamed.date(to_unix);
+        }
         host.span(Span {
             resource: exchange.resource,
             kind: exchange.kind,
@@ -196,7 +201,7 @@ impl Tracker {
             response: exchange.response.head,
             request_sizes: exchange.request.sizes,
             response_sizes: exchange.response.sizes,
-            streamed: exchange.streamed,
+            streamed,
             incomplete,
         });
     }

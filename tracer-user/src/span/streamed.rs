@@ -39,7 +39,7 @@ pub struct StreamMessage {
     pub number: u64,
     /// Its size in bytes, as it was sent.
     pub size: u64,
-    /// End of the transfer with its last byte. Unix ns.
+    /// End of the transfer with its last byte. Boot-time ns, and in a span unix ns.
     pub at_ns: u64,
 }
 
@@ -50,15 +50,25 @@ pub struct Reset {
     pub side: Side,
     /// Why, as it says.
     pub cause: Cause,
-    /// End of the transfer that said so. Unix ns.
+    /// End of the transfer that said so. Boot-time ns, and in a span unix ns.
     pub at_ns: u64,
+}
+
+impl Streamed {
+    /// Its instants become unix time; `to_unix` is added to boot-time ns.
+    pub fn date(&mut self, to_unix: i64) {
+        let messages = self.messages.iter_mut().map(|message| &mut message.at_ns);
+        let reset = self.reset.iter_mut().map(|reset| &mut reset.at_ns);
+        for at_ns in messages.chain(reset) {
+            *at_ns = at_ns.saturating_add_signed(to_unix);
+        }
+    }
 }
 
 impl Exchange {
     /// A message of its stream has passed; `at_ns` is in boot time. `room`: whether it may be kept.
     /// Returns whether it was.
     pub fn carried(&mut self, side: Side, size: u64, at_ns: u64, room: usize) -> bool {
-        let at_ns = at_ns.saturating_add_signed(self.to_unix);
         let streamed = self.streamed();
         let count = match side {
             Side::Request => &mut streamed.requests,
@@ -82,7 +92,6 @@ impl Exchange {
 
     /// One side gave it up; `at_ns` is in boot time. The first word counts.
     pub fn was_reset(&mut self, side: Side, cause: Cause, at_ns: u64) {
-        let at_ns = at_ns.saturating_add_signed(self.to_unix);
         let reset = Reset { side, cause, at_ns };
         self.streamed().reset.get_or_insert(reset);
     }

@@ -26,6 +26,9 @@ pub struct Trace {
     pub sampled: Option<bool>,
     /// W3C `tracestate`.
     pub state: String,
+    /// Added to boot-time ns to get unix ns, of all instants of its spans: by the clock as it was when
+    /// the exchange at the top began.
+    pub to_unix: i64,
 }
 
 /// Where a trace is known from.
@@ -66,13 +69,14 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// A trace of its own for an exchange that begins.
-    pub fn begin(&mut self, id: TraceId) -> NodeKey {
+    /// A trace of its own for an exchange that begins, by that clock.
+    pub fn begin(&mut self, id: TraceId, to_unix: i64) -> NodeKey {
         NodeKey(self.nodes.insert(Node {
             trace: Trace {
                 id,
                 sampled: None,
                 state: String::new(),
+                to_unix,
             },
             source: Source::Ours,
             told: false,
@@ -92,6 +96,7 @@ impl Traces {
             id: context.trace_id,
             sampled: context.sampled,
             state: context.trace_state.clone(),
+            to_unix: node.trace.to_unix,
         };
         node.source = Source::Propagated;
         if let Some(up) = node.up.take() {
@@ -272,9 +277,9 @@ mod tests {
     fn those_below_are_in_the_trace_of_the_top() {
         let mut traces = Traces::default();
         let (top, middle, low) = (
-            traces.begin(id(1)),
-            traces.begin(id(2)),
-            traces.begin(id(3)),
+            traces.begin(id(1), 0),
+            traces.begin(id(2), 0),
+            traces.begin(id(3), 0),
         );
         assert!(traces.join(low, middle));
         assert!(traces.join(middle, top));
@@ -296,9 +301,9 @@ mod tests {
     fn who_asks_while_a_parent_may_come_waits() {
         let mut traces = Traces::default();
         let (server, call, client) = (
-            traces.begin(id(1)),
-            traces.begin(id(2)),
-            traces.begin(id(3)),
+            traces.begin(id(1), 0),
+            traces.begin(id(2), 0),
+            traces.begin(id(3), 0),
         );
         traces.await_parent(server, 100);
         assert!(traces.join(call, server));
@@ -311,9 +316,9 @@ mod tests {
     fn a_trace_once_told_is_not_renamed() {
         let mut traces = Traces::default();
         let (server, call, client) = (
-            traces.begin(id(1)),
-            traces.begin(id(2)),
-            traces.begin(id(3)),
+            traces.begin(id(1), 0),
+            traces.begin(id(2), 0),
+            traces.begin(id(3), 0),
         );
         traces.await_parent(server, 100);
         assert!(traces.join(call, server));
@@ -325,7 +330,7 @@ mod tests {
     #[test]
     fn a_message_that_carries_another_trace_is_not_joined() {
         let mut traces = Traces::default();
-        let (server, client) = (traces.begin(id(1)), traces.begin(id(2)));
+        let (server, client) = (traces.begin(id(1), 0), traces.begin(id(2), 0));
         traces.propagated(server, &context(7));
         assert!(!traces.join(server, client));
         traces.propagated(client, &context(7));
@@ -335,7 +340,7 @@ mod tests {
     #[test]
     fn a_propagated_context_beats_what_was_above() {
         let mut traces = Traces::default();
-        let (server, call) = (traces.begin(id(1)), traces.begin(id(2)));
+        let (server, call) = (traces.begin(id(1), 0), traces.begin(id(2), 0));
         assert!(traces.join(call, server));
         traces.propagated(call, &context(7));
         assert_eq!(traces.resolve(call, 1).unwrap().id, id(7));
@@ -346,7 +351,7 @@ mod tests {
     #[test]
     fn an_answer_tells_the_trace_of_all_above_it() {
         let mut traces = Traces::default();
-        let (server, client) = (traces.begin(id(1)), traces.begin(id(2)));
+        let (server, client) = (traces.begin(id(1), 0), traces.begin(id(2), 0));
         assert!(traces.join(server, client));
         assert!(traces.answered(server, id(7)));
         assert!(traces.answered(client, id(7)), "it hears the same");
@@ -357,7 +362,7 @@ mod tests {
     #[test]
     fn an_answer_renames_no_trace_that_is_known() {
         let mut traces = Traces::default();
-        let (told, propagated) = (traces.begin(id(1)), traces.begin(id(2)));
+        let (told, propagated) = (traces.begin(id(1), 0), traces.begin(id(2), 0));
         traces.resolve(told, 1);
         traces.propagated(propagated, &context(3));
         for (key, known) in [(told, id(1)), (propagated, id(3))] {
@@ -369,12 +374,12 @@ mod tests {
     #[test]
     fn a_client_that_shows_up_after_the_answer_is_in_its_trace() {
         let mut traces = Traces::default();
-        let (server, client) = (traces.begin(id(1)), traces.begin(id(2)));
+        let (server, client) = (traces.begin(id(1), 0), traces.begin(id(2), 0));
         assert!(traces.answered(server, id(7)));
         assert!(traces.join(server, client));
         assert_eq!(traces.resolve(client, 1).unwrap().id, id(7));
         // Unless it is known to be in another.
-        let (server, client) = (traces.begin(id(1)), traces.begin(id(2)));
+        let (server, client) = (traces.begin(id(1), 0), traces.begin(id(2), 0));
         traces.propagated(client, &context(3));
         assert!(traces.answered(server, id(8)));
         assert!(traces.join(server, client));

@@ -45,6 +45,10 @@ const MAX_OPEN: usize = MAX_EXCHANGES / 4;
 /// Processes known at once: Linux's default for the highest process id.
 pub(super) const MAX_PROCESSES: usize = 32_768;
 
+/// Longest time between two ticks of an agent that runs, boot-time ns: ticks come ten times a second, and
+/// an agent that gets no processor for so long was as good as asleep.
+const ASLEEP: u64 = 60_000_000_000;
+
 /// What the tracker gives to, and asks of, the one who runs it.
 pub trait Host {
     /// An exchange is over.
@@ -138,6 +142,10 @@ pub struct Tracker {
     pub(super) kept: usize,
     /// The latest instant seen, boot-time ns.
     pub(super) now: u64,
+    /// The last tick, boot-time ns.
+    ticked: u64,
+    /// The first tick since the machine, or the agent, was last asleep, boot-time ns.
+    awake: u64,
     /// When memory was last looked at, boot-time ns.
     pub(super) weighed: u64,
     ids: Ids,
@@ -175,8 +183,8 @@ impl Tracker {
         self.formats = formats;
     }
 
-    /// From now on exchanges begin by this clock; those in flight keep theirs, so that a clock that is
-    /// set does not bend a span.
+    /// From now on exchanges begin by this clock. Those in flight keep theirs, and lend it to those that
+    /// begin below them, so that a clock that is set neither bends a span nor moves it out of its parent.
     pub fn set_clock(&mut self, to_unix: i64) {
         self.to_unix = to_unix;
     }
@@ -218,13 +226,21 @@ impl Tracker {
     /// Time passed: `now` in boot-time ns. Call about every 100 ms.
     pub fn tick(&mut self, now: u64, host: &mut impl Host) {
         self.now = self.now.max(now);
+        if now.saturating_sub(self.ticked) > ASLEEP {
+            self.awake = now;
+        }
+        self.ticked = now;
         self.close_ended(host);
         self.release_held(host);
         self.weigh(host);
     }
 
     /// Looks for connections that were silent for too long: a walk over all. Call every minute or so.
+    /// While the machine slept nobody could speak, and boot time went on.
     pub fn sweep(&mut self, host: &mut impl Host) {
+        if self.now.saturating_sub(self.awake) < IDLE_LIMIT {
+            return;
+        }
         for slot in self.table.idle_since(self.now.saturating_sub(IDLE_LIMIT)) {
             self.counts.limits.connections_idle += 1;
             self.close(slot, Incomplete::Evicted, self.now, host);
@@ -414,7 +430,7 @@ impl Tracker {
                 self.goroutines.gone(task.pid, &mut self.traces);
             }
         }
-        let node = self.traces.begin(self.ids.trace());
+        let node = self.traces.begin(self.ids.trace(), self.to_unix);
         let span_id = self.ids.span();
         self.clients_seen |= kind == Kind::Client;
         let mut stamps = Stamps {
@@ -441,7 +457,6 @@ impl Tracker {
             executor: None,
             goroutine: None,
             received: None,
-            to_unix: self.to_unix,
             stamps,
             request,
             response: Message::default(),

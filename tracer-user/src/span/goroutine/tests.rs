@@ -26,7 +26,7 @@ fn on(connection: u64) -> On {
 /// Goroutine 20 serves an exchange; the next goroutine gets the number 35.
 fn serving() -> (Goroutines, Traces, NodeKey) {
     let (mut goroutines, mut traces) = (Goroutines::default(), Traces::default());
-    let node = traces.begin(TraceId([1; 16]));
+    let node = traces.begin(TraceId([1; 16]), 0);
     let reader = task(20, Fresh::new(35, 64).0);
     goroutines.read(reader, on(1), (SPAN, node), &mut traces);
     (goroutines, traces, node)
@@ -96,7 +96,7 @@ fn behind_a_poller_the_answer_tells_which_exchange_it_was() {
     let Cause::Later(id) = goroutines.cause(task(60, 1), 0, Writes::ForCaller) else {
         panic!("it waits");
     };
-    let call = traces.begin(TraceId([2; 16]));
+    let call = traces.begin(TraceId([2; 16]), 0);
     goroutines.wait(id, call, 1_000, &mut traces);
     assert!(traces.resolve(call, 10).is_none());
     let own = (SPAN, node);
@@ -107,7 +107,7 @@ fn behind_a_poller_the_answer_tells_which_exchange_it_was() {
     goroutines.ended(writer.unwrap());
     // It begins another one, which is never answered.
     goroutines.begins(1, 60, Fresh::default(), &mut traces);
-    let lost = traces.begin(TraceId([3; 16]));
+    let lost = traces.begin(TraceId([3; 16]), 0);
     goroutines.wait(id, lost, 1_000, &mut traces);
     goroutines.begins(1, 60, Fresh::default(), &mut traces);
     assert_eq!(traces.settled(lost), None);

@@ -27,7 +27,7 @@ impl Bed {
     ) -> (Option<Executor>, SpanId) {
         self.spans += 1;
         let span = SpanId([self.spans; 8]);
-        let node = self.traces.begin(TraceId([1; 16]));
+        let node = self.traces.begin(TraceId([1; 16]), 0);
         let executor = self
             .executors
             .began(habits, task(tid), single(connection), span, node);
@@ -169,7 +169,7 @@ fn an_event_loops_only_exchange_is_the_sole_candidate() {
     let (bed, mut habits) = (Bed::new(), Habits::new(false));
     let mut traces = Traces::default();
     let mut enter = |habits: &mut Habits, n: u8, now: u64| {
-        let node = traces.begin(TraceId([n; 16]));
+        let node = traces.begin(TraceId([n; 16]), 0);
         habits.entered(looped(10), SpanId([n; 8]), node, now);
     };
     let cause = |habits: &mut Habits| {
@@ -221,7 +221,7 @@ fn an_event_loops_only_exchange_is_the_sole_candidate() {
 }
 
 fn bed_node() -> NodeKey {
-    Traces::default().begin(TraceId([9; 16]))
+    Traces::default().begin(TraceId([9; 16]), 0)
 }
 
 /// Of two threads that each serve an exchange, what the second one's call is said to be for.
@@ -229,7 +229,7 @@ fn beside_another(served: On, called: On) -> Option<SpanId> {
     let (mut bed, mut habits) = (Bed::new(), Habits::new(false));
     bed.read(&mut habits, 1, 10);
     habits.proven = PROOF;
-    let node = bed.traces.begin(TraceId([1; 16]));
+    let node = bed.traces.begin(TraceId([1; 16]), 0);
     let span = SpanId([9; 8]);
     bed.executors
         .began(&mut habits, task(2), served, span, node);
@@ -248,7 +248,7 @@ fn on_a_multiplexed_connection_a_thread_tells_nothing_beside_others() {
 fn on_a_multiplexed_connection_the_only_exchange_in_flight_is_told() {
     let (mut bed, mut habits) = (Bed::new(), Habits::new(false));
     let mut serve = |bed: &mut Bed, n: u8| {
-        let node = bed.traces.begin(TraceId([1; 16]));
+        let node = bed.traces.begin(TraceId([1; 16]), 0);
         let span = SpanId([n; 8]);
         let on = multiplexed(10);
         let executor = bed.executors.began(&mut habits, task(1), on, span, node);

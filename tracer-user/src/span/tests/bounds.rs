@@ -54,7 +54,7 @@ fn a_silent_connection_is_let_go() {
     bed.accepted(2);
     bed.received(on(1), (100, 110), &get("/a"));
     bed.received(on(2), (100, IDLE_LIMIT), &get("/b"));
-    bed.tick(IDLE_LIMIT + 1_000);
+    bed.ticks(0, IDLE_LIMIT + 1_000);
     bed.tracker.sweep(&mut bed.out);
     let span = bed.span();
     assert_eq!(
@@ -62,6 +62,21 @@ fn a_silent_connection_is_let_go() {
         ("/a".to_owned(), Some(Incomplete::Evicted))
     );
     assert_eq!(bed.tracker.counts().limits.connections_idle, 1);
+}
+
+#[test]
+fn while_the_machine_sleeps_no_connection_is_silent() {
+    const SLEPT: u64 = 10 * IDLE_LIMIT;
+    let mut bed = Bed::new();
+    bed.accepted(1);
+    bed.received(on(1), (100, 110), &get("/a"));
+    bed.ticks(0, 1_000);
+    bed.ticks(SLEPT, SLEPT + IDLE_LIMIT - 1);
+    bed.tracker.sweep(&mut bed.out);
+    assert!(bed.spans().is_empty(), "it may be answered yet");
+    bed.ticks(SLEPT + IDLE_LIMIT - 1, SLEPT + IDLE_LIMIT);
+    bed.tracker.sweep(&mut bed.out);
+    assert_eq!(bed.span().incomplete, Some(Incomplete::Evicted));
 }
 
 #[test]

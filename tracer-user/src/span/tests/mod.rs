@@ -225,6 +225,14 @@ impl Bed {
         self.tracker.tick(now, &mut self.out);
     }
 
+    /// Time passes while the agent runs.
+    fn ticks(&mut self, from: u64, to: u64) {
+        for now in (from..to).step_by(30_000_000_000) {
+            self.tick(now);
+        }
+        self.tick(to);
+    }
+
     fn stop(&mut self) {
         self.tracker.stop(&mut self.out);
     }

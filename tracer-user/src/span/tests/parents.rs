@@ -307,6 +307,27 @@ fn calls(connection: u64) -> On {
 }
 
 #[test]
+fn a_step_of_the_clock_moves_no_child_out_of_its_parent() {
+    for step in [3_600_000_000_000, -3_600_000_000_000] {
+        let mut bed = Bed::new();
+        bed.accepted(5);
+        two_ends(&mut bed);
+        bed.received(FRONT, (10, 20), &get_in("/front", &traceparent()));
+        bed.tracker.set_clock(TO_UNIX + step);
+        bed.sent(calls(1), (100, 110), &get("/back"));
+        bed.received(SERVER, (110, 120), &get("/back"));
+        bed.sent(SERVER, (200, 210), OK);
+        bed.received(calls(1), (210, 220), OK);
+        bed.sent(FRONT, (300, 310), OK);
+        bed.tick(1_000_000_000);
+        let mut times: Vec<_> = bed.spans().iter().map(|s| (s.start_ns, s.end_ns)).collect();
+        times.sort_unstable();
+        let all = [(20, 310), (100, 220), (120, 210)];
+        assert_eq!(times, all.map(|(start, end)| (unix(start), unix(end))));
+    }
+}
+
+#[test]
 fn a_call_by_the_thread_that_serves_is_its_child() {
     let mut bed = Bed::new();
     bed.accepted(5);

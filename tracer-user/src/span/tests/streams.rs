@@ -112,6 +112,34 @@ fn a_unary_call_has_its_messages_and_trailers() {
 }
 
 #[test]
+fn a_step_of_the_clock_bends_no_stream() {
+    let mut bed = streaming();
+    let script = bed.scripted(1, Kind::Server, HTTP2);
+    bed.told(&script, Request, (100, 110), asked(0, "/a/b"));
+    bed.tracker.set_clock(TO_UNIX - 3_600_000_000_000);
+    let head = vec![Told::ResponseStarted(0), Told::ResponseHead(0, answer())];
+    bed.told(&script, Response, (115, 120), head);
+    bed.told(
+        &script,
+        Response,
+        (200, 210),
+        vec![message(0, Response, 30)],
+    );
+    let given_up = vec![
+        reset(0, Response, 2),
+        incomplete(0, Response, Incomplete::StreamReset),
+    ];
+    bed.told(&script, Response, (300, 310), given_up);
+    let span = bed.span();
+    assert_eq!(
+        messages(&span),
+        [(Request, 1, 20, 110), (Response, 1, 30, 210)]
+    );
+    assert_eq!(span.reset().unwrap().at_ns, unix(310));
+    assert_eq!(span.end_ns, unix(310));
+}
+
+#[test]
 fn of_a_long_stream_the_first_messages_are_kept_and_all_counted() {
     let mut bed = streaming();
     let script = bed.scripted(1, Kind::Client, HTTP2);
