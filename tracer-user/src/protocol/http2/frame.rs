@@ -131,7 +131,8 @@ impl Frame {
     }
 
     /// Whether bytes that may be anything are likely to be such a head: one that begins a message, or
-    /// goes on between two.
+    /// goes on between two. A header block that goes on in other frames is not: few are that long, and
+    /// a stream's number of which bytes are missing looks like one.
     fn is_plausible(&self) -> bool {
         let flags = match self.kind {
             Kind::Data => END_STREAM | PADDED,
@@ -150,6 +151,7 @@ impl Frame {
             && !self.reserved
             && self.length <= PLAUSIBLE_LENGTH
             && (self.stream == 0 || self.stream % 2 == 1)
+            && (self.kind != Kind::Headers || self.ends_block())
             && !(empty && self.length == 0)
             && (self.kind != Kind::Priority || self.length == 5)
     }

@@ -13,6 +13,10 @@ use crate::protocol::{Incomplete, Side};
 /// [`super::HEAD_LIMIT`]); it is passed over, and with it the knowledge of the dynamic table.
 const FIELD_LIMIT: usize = 64 * 1024;
 
+/// How far ahead of the streams seen one can be beyond those that the bytes between have room for:
+/// clients may pass over numbers, and answers come in any order.
+const STREAMS_AHEAD: u64 = 1 << 16;
+
 /// What was found.
 #[derive(Debug)]
 pub(super) enum Step<'a> {
@@ -91,6 +95,8 @@ pub(super) struct Reader {
     /// The frame under way, and where it begins.
     frame: Frame,
     at: u64,
+    /// The highest stream so far, and where; None: streams went by before.
+    highest: Option<(u32, u64)>,
     /// Bytes of content to come, and of padding.
     content: u32,
     padding: u32,
@@ -115,6 +121,7 @@ impl Reader {
             have: 0,
             frame: Frame::parse(&[0; HEAD]),
             at: 0,
+            highest: (!midway).then_some((0, 0)),
             content: 0,
             padding: 0,
             block: None,
@@ -294,6 +301,11 @@ impl Reader {
         if !frame.is_valid() || !in_place {
             return Some(self.hole(Incomplete::Malformed, false));
         }
+        if let Some(highest) = &mut self.highest
+            && frame.stream > highest.0
+        {
+            *highest = (frame.stream, self.at);
+        }
         self.frame = frame;
         self.have = 0;
         self.content = frame.length - frame.prefix();
@@ -458,6 +470,15 @@ impl Reader {
         Step::Hole(reason)
     }
 
+    /// The highest stream that can be under way here: a client opens each with a frame of its own.
+    fn most_streams(&self) -> u64 {
+        let Some((stream, at)) = self.highest else {
+            return u64::MAX;
+        };
+        let frames = self.position.saturating_sub(at) / HEAD as u64;
+        u64::from(stream) + 2 * frames + STREAMS_AHEAD
+    }
+
     fn hunt_on<'a>(&mut self, fresh: bool, input: &mut &[u8]) -> Option<Step<'a>> {
         if !fresh {
             self.take(input, input.len());
@@ -467,22 +488,28 @@ impl Reader {
             self.state = State::Preface;
             return Some(Step::Found);
         }
+        let most = self.most_streams();
+        let mut can_be = true;
+        let mut each = |frame: Frame, _: &[u8]| {
+            can_be &= u64::from(frame.stream) <= most;
+            !can_be
+        };
         let frames = if self.have == 0 && input.len() >= HEAD {
-            frame::run(input, |_, _| false)
+            frame::run(input, &mut each)
         } else {
             if self.have == 0 {
                 self.at = self.position;
             }
             self.gather(input);
-            frame::run(&self.head[..self.have], |_, _| false)
+            frame::run(&self.head[..self.have], &mut each)
         };
         match frames {
             Run::Short => None,
-            Run::Frames => {
+            Run::Frames if can_be => {
                 self.state = State::Head;
                 Some(Step::Found)
             }
-            Run::No => {
+            Run::Frames | Run::No => {
                 self.state = State::Hunting { fresh: false };
                 self.have = 0;
                 None

@@ -33,6 +33,23 @@ fn a_hole_that_hides_frames_ends_what_had_begun() {
 }
 
 #[test]
+fn what_is_left_of_a_lost_head_is_not_taken_for_one() {
+    // The end of a head of stream 11, and the next one's begin: DATA of 256 bytes on stream 184,549,387.
+    let end_and_begin = b"\0\x01\0\0\0\x0b\0\0\x0b\x01\x04\0";
+    // A header block on stream 30,720 + 11, its begin an earlier one's end.
+    let without_end = b"\0\0\x09\x01\0\0\0\x78\x0b";
+    for rubbish in [&end_and_begin[..], without_end] {
+        let mut wire = Wire::new();
+        wire.ask([headers(WHOLE, 1, GET), headers(WHOLE, 3, GET)].concat());
+        wire.answer(headers(END_HEADERS, 1, OK));
+        wire.lose(Side::Response, 30);
+        assert_eq!(wire.answer(rubbish), [""; 0]);
+        let answer = headers(WHOLE, 3, OK);
+        assert_eq!(wire.answer(answer), ["r1+", "r1 200", "r1. 10/0"]);
+    }
+}
+
+#[test]
 fn met_midway_a_request_with_unknown_fields() {
     let mut wire = Wire::midway();
     // POST, http, the path an entry of before; `a: b`, inserted; then that by its index.
