@@ -111,7 +111,7 @@ pub struct Cli {
     pub task: Option<Task>,
 
     /// Print this
-    #[arg(short, long, action = ArgAction::HelpShort, help_heading = RUN)]
+    #[arg(short, long, action = ArgAction::HelpShort, global = true, help_heading = RUN)]
     help: Option<bool>,
 }
 
@@ -385,6 +385,20 @@ mod tests {
         assert_eq!(file, PathBuf::from("a.pcap"));
         assert_eq!(shared.output, Some(Output::Json));
         assert_eq!(shared.service_name.as_deref(), Some("shop"));
+    }
+
+    #[test]
+    fn each_task_tells_its_options() {
+        for (line, own) in [
+            ("tracer --help", "--all"),
+            ("tracer doctor --help", "--json"),
+            ("tracer replay --help", "<FILE>"),
+            ("tracer replay -h", "--stats"),
+        ] {
+            let asked = parse(line).expect_err(line);
+            assert_eq!(asked.exit_code(), 0, "{line}: {asked}");
+            assert!(asked.to_string().contains(own), "{line}: {asked}");
+        }
     }
 
     #[test]

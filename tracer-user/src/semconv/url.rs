@@ -2,6 +2,7 @@
 //! be shown of a URL.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::secrets;
 
@@ -118,37 +119,66 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// The query, with the values of secret parameters replaced.
+/// The query, with the values of secret parameters replaced, and who logs in at a URL within it.
 pub(super) fn redacted(query: Cow<'_, str>) -> Cow<'_, str> {
     // HTML 4 had `;` between parameters, too.
-    without_secrets(query, &['&', ';'])
+    without_users(without_secrets(query, &['&', ';']))
 }
 
 /// The path, likewise: a folder may have parameters (RFC 3986, section 3.3), such as Java's sessions.
 pub(super) fn redacted_path(path: Cow<'_, str>) -> Cow<'_, str> {
-    match path.contains(';') {
+    without_users(match path.contains(';') {
         true => without_secrets(path, &[';', '&', '/']),
         false => path,
-    }
+    })
 }
 
 fn without_secrets<'a>(text: Cow<'a, str>, separators: &[char]) -> Cow<'a, str> {
-    let parameters = || text.split_inclusive(separators);
-    if !parameters().any(|parameter| secret(parameter).is_some()) {
+    let mut secrets = Vec::new();
+    let mut begin = 0;
+    for parameter in text.split_inclusive(separators) {
+        let value_end = begin + parameter.trim_end_matches(separators).len();
+        // Its value may be a URL that has parameters itself.
+        let mut at = begin;
+        for nested in parameter.split_inclusive(['?', '#']) {
+            if let Some(key) = secret(nested) {
+                secrets.push(at + key.len() + 1..value_end);
+                break;
+            }
+            at += nested.len();
+        }
+        begin += parameter.len();
+    }
+    replaced(text, &secrets, "REDACTED")
+}
+
+/// `user:password@` of URLs within it is replaced.
+fn without_users(text: Cow<'_, str>) -> Cow<'_, str> {
+    if !text.contains('@') {
+        return text;
+    }
+    let users = text.match_indices("//").filter_map(|(slashes, _)| {
+        let begin = slashes + 2;
+        let authority = text[begin..].split(['/', '?', '#', '&']).next()?;
+        Some(begin..begin + authority.rfind('@')?)
+    });
+    let users: Vec<_> = users.collect();
+    replaced(text, &users, "REDACTED:REDACTED")
+}
+
+/// Another text in place of those parts of it, which stand in order.
+fn replaced<'a>(text: Cow<'a, str>, parts: &[Range<usize>], by: &str) -> Cow<'a, str> {
+    if parts.is_empty() {
         return text;
     }
     let mut shown = String::with_capacity(text.len());
-    for parameter in parameters() {
-        let Some(key) = secret(parameter) else {
-            shown.push_str(parameter);
-            continue;
-        };
-        shown.push_str(key);
-        shown.push_str("=REDACTED");
-        if let Some(separator) = parameter.matches(separators).next_back() {
-            shown.push_str(separator);
-        }
+    let mut kept = 0;
+    for part in parts {
+        shown.push_str(&text[kept..part.start]);
+        shown.push_str(by);
+        kept = part.end;
     }
+    shown.push_str(&text[kept..]);
     Cow::Owned(shown)
 }
 
@@ -274,5 +304,24 @@ mod tests {
             redacted(Cow::Borrowed("a=1&SIGN=2")),
             Cow::Borrowed(_)
         ));
+    }
+
+    #[test]
+    fn secrets_of_urls_within_are_redacted() {
+        let shown = |query| redacted(Cow::Borrowed(query)).into_owned();
+        assert_eq!(
+            shown("next=https://u:s3cr3t@h/p?access_token=s3c?r3t&b=2#sig=3;c=//v@i"),
+            "next=https://REDACTED:REDACTED@h/p?access_token=REDACTED&b=2#sig=REDACTED;c=//REDACTED:REDACTED@i"
+        );
+        assert_eq!(
+            shown("token=s3c?r3t=1#s3cr3t&mail=a@b&url=//h/@c&q=//h&m=a@b"),
+            "token=REDACTED&mail=a@b&url=//h/@c&q=//h&m=a@b"
+        );
+        let shown = |path| redacted_path(Cow::Borrowed(path)).into_owned();
+        assert_eq!(
+            shown("/fetch/http://u:s3c;r3t@h/x;token=s3cr3t/y"),
+            "/fetch/http://REDACTED:REDACTED@h/x;token=REDACTED/y"
+        );
+        assert_eq!(shown("//u:s3cr3t@h/a@b"), "//REDACTED:REDACTED@h/a@b");
     }
 }

@@ -3,7 +3,7 @@
 //! One state per direction, moved byte by byte, so that it does not matter how transfers cut a head. What
 //! is no head is gone through likewise: a body that looks like one is hidden like one.
 
-use memchr::{memchr2, memchr3};
+use memchr::memchr3;
 
 use crate::secrets::{self, LONGEST_NAME};
 
@@ -31,7 +31,7 @@ enum State {
     Name,
     /// In a line, where nothing is secret.
     Other,
-    /// Behind `?`, `&` or `;`: this may be a parameter's name.
+    /// Behind `?`, `&`, `;` or `#`: this may be a parameter's name.
     Parameter,
     /// In a parameter's value that is secret.
     SecretParameter,
@@ -90,14 +90,19 @@ impl Lines {
                 }
                 State::Parameter => match byte {
                     b'\n' => self.begin(State::Name),
-                    b'?' | b'&' | b';' => {
+                    b'?' | b'&' | b';' | b'#' => {
                         self.query |= byte == b'?';
                         self.name.clear();
                     }
                     b'=' if secrets::is_parameter(&self.name) => {
                         self.state = State::SecretParameter
                     }
-                    _ if is_token(byte) && self.name.len() < LONGEST_NAME => self.name.push(byte),
+                    // `user[password]`, as frameworks name what lies within.
+                    _ if (is_token(byte) || matches!(byte, b'[' | b']'))
+                        && self.name.len() < LONGEST_NAME =>
+                    {
+                        self.name.push(byte);
+                    }
                     _ => self.state = State::Other,
                 },
                 State::SecretParameter => match byte {
@@ -182,6 +187,8 @@ impl Lines {
                 self.query |= byte == b'?';
                 self.begin(State::Parameter);
             }
+            // A field's, though none may have a space there (RFC 9112, section 5.1).
+            b' ' | b'\t' if secrets::is_field(&self.name) => self.state = State::Secret,
             _ if is_token(byte) && self.name.len() < LONGEST_NAME => self.name.push(byte),
             _ => {
                 // No field: a message's first line, or no head at all. But a fold goes on with its field.
@@ -218,7 +225,7 @@ fn is_token(byte: u8) -> bool {
 /// Where something begins that may hold a secret, or a line ends.
 fn next(bytes: &[u8]) -> Option<usize> {
     let line = memchr3(b'\n', b'?', b'&', bytes);
-    memchr2(b':', b';', &bytes[..line.unwrap_or(bytes.len())]).or(line)
+    memchr3(b':', b';', b'#', &bytes[..line.unwrap_or(bytes.len())]).or(line)
 }
 
 /// Hides `user:password` before the `@` of an authority, of which these bytes are the begin or a part.
@@ -284,6 +291,10 @@ mod tests {
             hidden(text),
             "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: ****** ******\r\nCOOKIE:**** *\r\n\t****\r\nX: y\r\n\r\nbody"
         );
+        assert_eq!(
+            hidden("GET / HTTP/1.1\r\nAuthorization : Basic s3cr3t\r\nX : y\r\n\r\n"),
+            "GET / HTTP/1.1\r\nAuthorization * ***** ******\r\nX : y\r\n\r\n"
+        );
     }
 
     #[test]
@@ -295,6 +306,10 @@ mod tests {
         assert_eq!(
             hidden("GET /a;jsessionid=1A/b;c=d?e=f/g;key=a/b;h=i HTTP/1.1\r\n\r\n"),
             "GET /a;jsessionid=**/b;c=d?e=f/g;key=***;h=i HTTP/1.1\r\n\r\n"
+        );
+        assert_eq!(
+            hidden("GET /a?user[password]=b HTTP/1.1\r\nReferer: /a?b[c]=d#id_token=e&f\r\n\r\n"),
+            "GET /a?user[password]=* HTTP/1.1\r\nReferer: /a?b[c]=d#id_token=*&f\r\n\r\n"
         );
         assert_eq!(
             hidden("POST / HTTP/1.1\r\n\r\npassword=abc&x=1"),
