@@ -305,14 +305,11 @@ impl Socket {
         self.verdict == TRACED || self.verdict == NEW
     }
 
-    /// Whether the start of the send that begins is of interest: that of the first send after bytes
-    /// came in. Those that follow it belong to the same message, or begin where the last one ended; but
-    /// where many messages share a connection, any send may be the begin of one.
+    /// Whether a send that begins is the first one since the last transfer: any may be the begin of a
+    /// message, also where nothing came in since the one before (pipelined requests, oneway calls).
     #[inline(always)]
     pub fn wants_start(&self) -> bool {
-        self.is_wanted()
-            && self.send_start_ns == 0
-            && (self.turn == RECEIVED || self.next[1] == 0 || self.framing != 0)
+        self.is_wanted() && self.send_start_ns == 0
     }
 
     /// Whether it matters which goroutine made the transfer: it may hold a request's head, or be the
