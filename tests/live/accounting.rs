@@ -230,7 +230,8 @@ fn stalled_endpoint(family: Family) {
         |command: &mut Command| {
             command.env("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE.to_string());
             // Long enough for an endpoint that does answer.
-            command.env("OTEL_BSP_EXPORT_TIMEOUT", "3000");
+            let longest = wait::patiently(Duration::from_secs(3));
+            command.env("OTEL_BSP_EXPORT_TIMEOUT", longest.as_millis().to_string());
             command.env("OTEL_BSP_SCHEDULE_DELAY", "50");
         },
     );

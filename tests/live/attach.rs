@@ -111,7 +111,7 @@ fn new_workers(family: Family) {
     let traced = Traced::attach(family, &[server.pid()]);
     let mut exchanges = load::run(server.address, 4, 200, |n| Kind::Nginx.request(n));
     renew_workers(&server);
-    exchanges.extend(load::run(server.address, 20, 2_000, |n| {
+    exchanges.extend(load::run(server.address, 20, wait::fewer(2_000), |n| {
         Kind::Nginx.request(n)
     }));
     let (spans, _) = traced.finish();
@@ -320,7 +320,7 @@ fn two_agents(family: Family) {
     let server = Server::start(Kind::Nginx);
     let one = Traced::attach(family, &[server.pid()]);
     let mut seen_by_one = load::run(server.address, 10, 500, |n| Kind::Nginx.request(n));
-    let two = Traced::attach(Family::Sock, &[server.pid()]);
+    let two = Traced::attach(Family::here()[0], &[server.pid()]);
     let both = load::run(server.address, 10, 1_000, |n| Kind::Nginx.request(n));
     seen_by_one.extend_from_slice(&both);
     let (spans, _) = one.finish();

@@ -4,13 +4,13 @@ use std::collections::HashSet;
 use std::io::Write;
 
 use tests::agent::{Agent, Family};
-use tests::check;
 use tests::load::{self, Exchange, get};
 use tests::process::Process;
 use tests::servers::{self, Kind, Server};
 use tests::sink::Sink;
 use tests::span::{CLIENT, SERVER, Span};
 use tests::witness::{Seen, Witness};
+use tests::{check, wait};
 
 use crate::Test;
 use crate::common::{Traced, listening_peer};
@@ -366,13 +366,14 @@ fn never_a_guess(family: Family) {
         let front = Server::start(kind);
         let traced = Traced::attach(family, &[front.pid(), back.pid()]);
         let port = back.address.port();
-        let exchanges = load::run(front.address, 20, 2_000, |n| {
+        let requests = wait::fewer(2_000);
+        let exchanges = load::run(front.address, 20, requests, |n| {
             get(format!("/fetch/{port}/{n}"))
         });
         let (spans, _) = traced.finish();
         let servers: Vec<&Span> = spans.iter().filter(|span| span.kind == SERVER).collect();
         let clients: Vec<&Span> = spans.iter().filter(|span| span.kind == CLIENT).collect();
-        assert_eq!((servers.len(), clients.len()), (4_000, 2_000));
+        assert_eq!((servers.len(), clients.len()), (2 * requests, requests));
         let by_trace: std::collections::HashMap<&str, &Exchange> = exchanges
             .iter()
             .map(|exchange| (exchange.trace_id.as_str(), exchange))

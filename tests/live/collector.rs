@@ -3,10 +3,9 @@
 
 use tests::agent::{Agent, Family};
 use tests::backends::Collector;
-use tests::check;
-use tests::load;
 use tests::servers::{Kind, Server};
 use tests::sink::Sink;
+use tests::{check, load, wait};
 
 use crate::Test;
 
@@ -17,6 +16,7 @@ pub fn tests() -> Vec<(&'static str, Test)> {
 
 fn every_protocol(family: Family) {
     let server = Server::start(Kind::Go);
+    let requests = wait::fewer(1_000);
     for (protocol, compression) in [
         ("grpc", "gzip"),
         ("grpc", "none"),
@@ -33,10 +33,13 @@ fn every_protocol(family: Family) {
             command.env("OTEL_EXPORTER_OTLP_COMPRESSION", compression);
         });
         agent.wait_ready();
-        let exchanges = load::run(server.address, 10, 1_000, |n| Kind::Go.request(n));
+        let exchanges = load::run(server.address, 10, requests, |n| Kind::Go.request(n));
         let stats = agent.stop_for_stats();
         stats.assert_nothing_lost();
-        assert_eq!(stats.spans.exported, 1_000, "{protocol}: {stats:?}");
+        assert_eq!(
+            stats.spans.exported, requests as u64,
+            "{protocol}: {stats:?}"
+        );
         check::exact(&sink.spans(), &exchanges);
     }
 }

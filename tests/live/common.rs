@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::process::Command;
 
-use tests::agent::{Agent, Stats};
+use tests::agent::{Agent, Ended, Stats};
 use tests::servers::{self, Server};
 use tests::sink::Sink;
 use tests::span::Span;
@@ -64,10 +64,12 @@ impl Traced {
     /// Ends the agent in good order: all spans, and the counters, which add up and show no loss.
     #[track_caller]
     pub fn finish(self) -> (Vec<Span>, Stats) {
-        let stats = self.agent.stop_for_stats();
+        let Ended { stats, stderr, .. } = self.agent.stop();
+        let stats = stats.expect("checked by stop");
         stats.assert_nothing_lost();
         let spans = self.sink.spans();
-        assert_eq!(stats.spans.exported, spans.len() as u64, "{stats:?}");
+        let taken = spans.len() as u64;
+        assert_eq!(stats.spans.exported, taken, "{stats:?} {stderr:#?}");
         (spans, stats)
     }
 }

@@ -10,11 +10,11 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tests::agent::{Agent, Family, Stats};
-use tests::load;
 use tests::rpc::{Plain, Stack};
 use tests::servers::{Kind, Server};
 use tests::sink::Sink;
 use tests::span::{self, Span};
+use tests::{load, wait};
 use tonic::metadata::{AsciiMetadataKey, BinaryMetadataKey, MetadataMap, MetadataValue};
 
 use crate::Test;
@@ -288,7 +288,7 @@ fn http(family: Family) {
     let traced = traced(family, server.pid(), &[], &[]);
     let mut connection = load::Connection::open(server.address).expect("it listens");
     let mut random = Random(1);
-    let sent: Vec<Sent> = (0..EACH * FORMATS.len())
+    let sent: Vec<Sent> = (0..wait::fewer(EACH) * FORMATS.len())
         .map(|n| random.context(n))
         .collect();
     for (n, sent) in sent.iter().enumerate() {
@@ -306,7 +306,7 @@ fn grpc(family: Family) {
     let server = Stack::GrpcGo.serve();
     let traced = traced(family, server.pid(), &[], &[]);
     let mut random = Random(2);
-    let count = CALLS_EACH * FORMATS.len();
+    let count = wait::fewer(CALLS_EACH) * FORMATS.len();
     let sent: Vec<Sent> = (0..count).map(|n| random.context(n)).collect();
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().build().expect("a runtime");
@@ -362,7 +362,7 @@ fn ttheader(family: Family) {
     let traced = traced(family, server.pid(), &[], &[]);
     let mut stream = TcpStream::connect(server.address).expect("it listens");
     let mut random = Random(3);
-    let count = CALLS_EACH * FORMATS.len();
+    let count = wait::fewer(CALLS_EACH) * FORMATS.len();
     let sent: Vec<Sent> = (0..count).map(|n| random.context(n)).collect();
     let mut answer = vec![0; reply.len()];
     for sent in &sent {

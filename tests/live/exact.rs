@@ -1,7 +1,7 @@
 //! Every request an exact span: each server under a mixed load over 50 kept connections.
 
 use tests::servers::{Kind, Server};
-use tests::{check, load};
+use tests::{check, load, wait};
 
 use crate::Test;
 use crate::common::Traced;
@@ -9,7 +9,7 @@ use tests::agent::Family;
 
 /// Parallel connections.
 const CONNECTIONS: usize = 50;
-/// Requests of each load, distinct in path and traceparent.
+/// Requests of each load (see [`wait::fewer`]), distinct in path and traceparent.
 const REQUESTS: usize = 20_000;
 
 /// The tests of this module.
@@ -27,12 +27,13 @@ pub fn tests() -> Vec<(&'static str, Test)> {
 fn exact(kind: Kind, family: Family) {
     let server = Server::start(kind);
     let traced = Traced::attach(family, &[server.pid()]);
-    let exchanges = load::run(server.address, CONNECTIONS, REQUESTS, |n| kind.request(n));
+    let requests = wait::fewer(REQUESTS);
+    let exchanges = load::run(server.address, CONNECTIONS, requests, |n| kind.request(n));
     let (spans, stats) = traced.finish();
     check::exact(&spans, &exchanges);
     if family == Family::Sock {
         check::queue(&spans);
     }
-    assert_eq!(stats.spans.made, REQUESTS as u64, "{stats:?}");
-    assert_eq!(stats.messages.complete, 2 * REQUESTS as u64, "{stats:?}");
+    assert_eq!(stats.spans.made, requests as u64, "{stats:?}");
+    assert_eq!(stats.messages.complete, 2 * requests as u64, "{stats:?}");
 }

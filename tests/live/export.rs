@@ -34,7 +34,9 @@ fn protocols(family: Family) {
     let server = Server::start(Kind::Node);
     for protocol in ["grpc", "http/protobuf", "http/json"] {
         let traced = Traced::attach_with(family, &[server.pid()], &["--otlp-protocol", protocol]);
-        let exchanges = load::run(server.address, 10, 2_000, |n| Kind::Node.request(n));
+        let exchanges = load::run(server.address, 10, wait::fewer(2_000), |n| {
+            Kind::Node.request(n)
+        });
         let stats = traced.agent.stop_for_stats();
         stats.assert_nothing_lost();
         for body in traced.sink.json_bodies() {
@@ -88,14 +90,13 @@ fn gzip_and_headers(family: Family) {
 
 /// How long a batch is tried.
 const TRIED: Duration = Duration::from_secs(6);
-/// How long the endpoint is away: past every retry of a batch that failed at its begin.
-const AWAY: Duration = TRIED.saturating_add(Duration::from_secs(1));
 
 /// The endpoint stops under load and comes back: the agents go on by themselves, the equations hold,
 /// and what was said to be exported is what arrived. For two protocols at once, each with its agent.
 fn away_and_back(family: Family) {
-    // More spans than that are made meanwhile, so that some must go.
-    const QUEUE: usize = 8_192;
+    // More spans than that are made meanwhile, so that some must go; it holds a batch at least.
+    let queue = wait::fewer(8_192).max(512);
+    let tried = wait::patiently(TRIED);
     let server = plain_peer();
     let start = |protocol| {
         let sink = Sink::start();
@@ -112,8 +113,8 @@ fn away_and_back(family: Family) {
                 .map(String::from),
             );
         let agent = Agent::spawn_with(arguments, |command| {
-            command.env("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE.to_string());
-            command.env("OTEL_BSP_EXPORT_TIMEOUT", TRIED.as_millis().to_string());
+            command.env("OTEL_BSP_MAX_QUEUE_SIZE", queue.to_string());
+            command.env("OTEL_BSP_EXPORT_TIMEOUT", tried.as_millis().to_string());
             command.env("OTEL_BSP_SCHEDULE_DELAY", "500");
         });
         agent.wait_ready();
@@ -127,9 +128,12 @@ fn away_and_back(family: Family) {
         traced.sink.stop();
     }
     let (begun, mut made) = (Instant::now(), 500);
-    while begun.elapsed() < AWAY || made < 2 * QUEUE {
-        load::run(server.address, 8, 2_000, |n| get(format!("/away/{n}")));
-        made += 2_000;
+    // Past every retry of a batch that failed at the begin.
+    let away = tried + Duration::from_secs(1);
+    while begun.elapsed() < away || made < 2 * queue {
+        let requests = wait::fewer(2_000);
+        load::run(server.address, 8, requests, |n| get(format!("/away/{n}")));
+        made += requests;
     }
     for traced in &mut both {
         traced.sink.listen();
@@ -143,7 +147,7 @@ fn away_and_back(family: Family) {
         let (_, stats) = traced.finish();
         assert!(stats.spans.made > made as u64, "{stats:?}");
         let dropped: u64 = stats.spans.dropped.values().sum();
-        assert!(dropped >= (made - 500 - 2 * QUEUE) as u64, "{stats:?}");
+        assert!(dropped >= (made - 500 - 2 * queue) as u64, "{stats:?}");
     }
 }
 

@@ -6,10 +6,10 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
 use tests::agent::Family;
-use tests::check;
 use tests::load::{self, Body, Connection, Request};
 use tests::servers::{Kind, Server};
 use tests::span::Span;
+use tests::{check, wait};
 
 use crate::Test;
 use crate::common::{OK, OK_SIZE, Traced, listening_peer, plain_peer, traceparent};
@@ -243,7 +243,9 @@ fn disconnects(family: Family) {
                 }
             }
         });
-        load::run(server.address, 8, 2_000, |n| Kind::Go.request(n))
+        load::run(server.address, 8, wait::fewer(2_000), |n| {
+            Kind::Go.request(n)
+        })
     });
     let (spans, stats) = traced.finish();
     // Of a rude client there may be a span, if the server answered (400): it says what it lacks.
@@ -280,7 +282,9 @@ fn garbage(family: Family) {
                 }
             });
         }
-        load::run(server.address, 4, 2_000, |n| load::get(format!("/{n}")))
+        load::run(server.address, 4, wait::fewer(2_000), |n| {
+            load::get(format!("/{n}"))
+        })
     });
     let after = tests::process::resident(agent);
     let (spans, _) = traced.finish();

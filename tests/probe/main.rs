@@ -5,7 +5,7 @@
 //! compares all that was reported with what it did. They need root; without it they are skipped, as
 //! the live tests are.
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::{Arguments, Completion, Trial};
 use tests::agent;
 use tracer::probe::Family;
 
@@ -32,24 +32,29 @@ fn main() {
     if skip {
         eprintln!("probe tests are skipped: they need root");
     }
-    let trials = agent::Family::here()
+    let trials = agent::Family::ALL
         .into_iter()
-        .map(|family| match family {
-            agent::Family::Sock => Family::Sock,
-            agent::Family::Syscall => Family::Syscall,
-        })
         .flat_map(|family| {
-            traps::TESTS
+            let missing = family.missing();
+            let family = match family {
+                agent::Family::Sock => Family::Sock,
+                agent::Family::Syscall => Family::Syscall,
+            };
+            let tests = traps::TESTS
                 .iter()
                 .chain(holders::TESTS)
-                .chain(frames::TESTS)
-                .map(move |&(name, test)| {
-                    Trial::test(format!("{family}::{name}"), move || {
-                        test(family);
-                        Ok(())
-                    })
-                    .with_ignored_flag(skip)
+                .chain(frames::TESTS);
+            tests.map(move |&(name, test)| {
+                let missing = missing.clone();
+                Trial::ignorable_test(format!("{family}::{name}"), move || {
+                    if let Some(reason) = missing {
+                        return Ok(Completion::ignored_with(format!("skipped: {reason}")));
+                    }
+                    test(family);
+                    Ok(Completion::Completed)
                 })
+                .with_ignored_flag(skip)
+            })
         })
         .collect();
     libtest_mimic::run(&arguments, trials).exit();

@@ -21,23 +21,26 @@ pub enum Family {
 }
 
 impl Family {
-    /// Those that there are on this kernel, which its version says.
+    /// Both, in the order that tests run over them.
+    pub const ALL: [Family; 2] = [Family::Sock, Family::Syscall];
+
+    /// Why this kernel has none of it, if so, which its version says.
     ///
     /// The tracepoints of the socket family came with Linux 6.3. The agent is not asked: that it finds
     /// what there is, is tested.
-    pub fn here() -> Vec<Family> {
+    pub fn missing(self) -> Option<String> {
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("procfs");
         let mut numbers = release.split(|c: char| !c.is_ascii_digit());
         let mut next = || numbers.next().and_then(|number| number.parse().ok());
-        let version: (u32, u32) = (next().unwrap_or(0), next().unwrap_or(0));
-        if version >= (6, 3) {
-            return vec![Family::Sock, Family::Syscall];
-        }
-        eprintln!(
-            "Linux {}.{} has no `sock` probes: over `syscall` alone",
-            version.0, version.1
-        );
-        vec![Family::Syscall]
+        let (major, minor): (u32, u32) = (next().unwrap_or(0), next().unwrap_or(0));
+        (self == Family::Sock && (major, minor) < (6, 3))
+            .then(|| format!("Linux {major}.{minor} has no `sock` probes"))
+    }
+
+    /// Those that there are on this kernel.
+    pub fn here() -> Vec<Family> {
+        let is_here = |family: &Family| family.missing().is_none();
+        Family::ALL.into_iter().filter(is_here).collect()
     }
 
     /// For `--probes`.
@@ -264,6 +267,17 @@ pub fn command() -> Command {
     for (name, _) in std::env::vars() {
         if name.starts_with("OTEL_") || name.starts_with("TRACER_") {
             command.env_remove(name);
+        }
+    }
+    // Its endpoint is a thread of these tests, which may be late where they are patient; and what was not
+    // answered in time is sent again.
+    for (name, default) in [
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", Duration::from_secs(10)),
+        ("OTEL_BSP_EXPORT_TIMEOUT", Duration::from_secs(30)),
+    ] {
+        let longest = wait::patiently(default);
+        if longest > default {
+            command.env(name, longest.as_millis().to_string());
         }
     }
     command

@@ -48,6 +48,8 @@ pub struct Parents {
     pub right: usize,
     /// The others that have one.
     pub wrong: Vec<String>,
+    /// No parent is claimed, or one that was not seen.
+    pub unknown: Vec<String>,
     /// Transfers that the agent was too slow to take.
     pub lost: u64,
 }
@@ -189,24 +191,19 @@ impl Parents {
         for call in spans.iter().filter(|span| span.kind == CLIENT) {
             let of = number(call);
             parents.calls += 1;
-            if call.parent.is_empty() {
-                continue;
-            }
             match by_id.get(call.parent.as_str()) {
                 Some(parent) if parent.kind == SERVER && of.is_some() && number(parent) == of => {
                     parents.right += 1;
                 }
+                None if call.parent.is_empty() => parents.unknown.push(format!("{call:?}")),
                 // Who served the request that brought it was not seen: it names the sender of that.
-                None if call.text("tracer.parent.source") == "propagated" => {}
+                None if call.text("tracer.parent.source") == "propagated" => {
+                    parents.unknown.push(format!("{call:?}"));
+                }
                 parent => parents.wrong.push(format!("{call:?} of {parent:?}")),
             }
         }
         parents
-    }
-
-    /// Calls of which no parent is claimed.
-    pub fn none(&self) -> usize {
-        self.calls - self.right - self.wrong.len()
     }
 }
 

@@ -27,12 +27,18 @@ pub fn until<T>(what: &str, longest: Duration, mut condition: impl FnMut() -> Op
 /// A bound on a wait as it is on this machine: `TRACER_TEST_PATIENCE` times as long where that is set, as
 /// it is in guests whose processor is emulated.
 pub fn patiently(longest: Duration) -> Duration {
-    static PATIENCE: LazyLock<u32> =
-        LazyLock::new(|| match std::env::var("TRACER_TEST_PATIENCE") {
-            Ok(factor) => factor
-                .parse()
-                .expect("TRACER_TEST_PATIENCE: a whole number"),
-            Err(_) => 1,
-        });
     longest * *PATIENCE
 }
+
+/// How many of so many alike requests are made on this machine: where tests are patient, so many times
+/// fewer. What is expected of each, and of all together, is the same.
+pub fn fewer(requests: usize) -> usize {
+    requests.div_ceil(*PATIENCE as usize)
+}
+
+static PATIENCE: LazyLock<u32> = LazyLock::new(|| match std::env::var("TRACER_TEST_PATIENCE") {
+    Ok(factor) => factor
+        .parse()
+        .expect("TRACER_TEST_PATIENCE: a whole number"),
+    Err(_) => 1,
+});

@@ -68,7 +68,11 @@ fn measure(family: Family, case: Case, requests: usize, known: Known) {
         Known::Nearly => requests * 95 / 100,
         Known::Any => 0,
     };
-    assert!(parents.right >= least, "{} are known", parents.right);
+    let unknown = parents.unknown.first();
+    assert!(
+        parents.right >= least,
+        "not known, first of all: {unknown:#?}"
+    );
 }
 
 fn gateway(family: Family, gateway: Gateway) {

@@ -148,19 +148,20 @@ fn mixed(family: Family, client: Stack, server: Stack) {
 
 /// 200 streams at once on one connection, bodies of 1 MB among empty ones.
 fn many_streams(family: Family) {
+    const STREAMS: usize = 200;
     let server = Stack::GrpcGo.serve();
     let sized = |number: usize, turn| match number % 20 == turn {
         true => vec![1_000_000],
         false => vec![0],
     };
-    let calls: Vec<Call> = (1..=1_000)
+    let calls: Vec<Call> = (1..=wait::fewer(1_000).max(2 * STREAMS))
         .map(|number| Call {
             send: sized(number, 0),
             answer: sized(number, 5),
             ..Call::new(number, "/test.Echo/Unary")
         })
         .collect();
-    exact(family, (Stack::GrpcGo, &server), 200, &calls, facts);
+    exact(family, (Stack::GrpcGo, &server), STREAMS, &calls, facts);
 }
 
 /// Of calls whose time is to be over: no client is so slow to write one that it is over before.
@@ -295,12 +296,12 @@ fn server_restarts(family: Family) {
 
 /// One connection under load: every call a server span, with its own parent.
 fn load(family: Family) {
-    const CALLS: usize = 20_000;
+    let calls = wait::fewer(20_000);
     let server = Stack::GrpcGo.serve();
     let traced = Traced::attach(family, &[server.pid()]);
-    let load = rpc::load(&server, 100, CALLS);
-    assert_eq!(load.well, CALLS);
+    let load = rpc::load(&server, 100, calls);
+    assert_eq!(load.well, calls);
     let (spans, stats) = traced.finish();
-    assert_eq!(stats.spans.made, CALLS as u64, "{stats:?}");
-    check::load(&spans, CALLS);
+    assert_eq!(stats.spans.made, calls as u64, "{stats:?}");
+    check::load(&spans, calls);
 }

@@ -42,7 +42,7 @@ fn count(case: Case, connections: usize, report: &mut Report) {
     println!(
         "| {name} | {connections} | {} | {wrong} | {} |",
         parents.right,
-        parents.none()
+        parents.unknown.len()
     );
     for wrong in parents.wrong.into_iter().take(5) {
         report.wrong(wrong);
