@@ -1,5 +1,6 @@
 //! What an agent and its targets go through in a long life: attached and detached, killed, storms of
-//! processes, names that do not resolve. The service never notices, and nothing stays behind.
+//! processes, names that do not resolve, files that take nothing. The service never notices, and nothing
+//! stays behind.
 //!
 //! Elsewhere: an agent that is stopped or starved ([`crate::accounting`]), endpoints that are away
 //! ([`crate::export`]), a target that is killed ([`crate::attach`]).
@@ -23,6 +24,7 @@ pub fn tests() -> Vec<(&'static str, Test)> {
         ("faults_attached_and_detached", cycles as Test),
         ("faults_storm_of_processes", storm),
         ("faults_name_does_not_resolve", name_does_not_resolve),
+        ("faults_files_take_nothing", files_take_nothing),
     ]
 }
 
@@ -133,4 +135,31 @@ fn name_does_not_resolve(family: Family) {
     sink.wait_for("all spans", |spans| spans.len() == exchanges.len());
     assert_eq!(agent.stop_for_stats().spans.exported, 20);
     check::exact(&sink.spans(), &exchanges);
+}
+
+/// Standard output is a disk without room, and the recording is removed: each is told once and counted, and
+/// the run goes on.
+fn files_take_nothing(family: Family) {
+    const REQUESTS: usize = 20;
+    let server = plain_peer();
+    let folder = tempfile::tempdir().expect("a folder");
+    let recording = folder.path().join("recording");
+    let file = recording.to_str().expect("a path");
+    let pid = server.pid().to_string();
+    let arguments = ["-p", &pid, "-o", "json", "--record", file, "--probes"];
+    let agent = Agent::spawn_with([&arguments[..], &[family.name()]].concat(), |command| {
+        through(command, &["sh", "-c", "exec \"$@\" > /dev/full", "sh"]);
+    });
+    agent.wait_ready();
+    std::fs::remove_file(&recording).expect("it is there");
+    load::run(server.address, 1, REQUESTS, |n| get(format!("/{n}")));
+    let ended = agent.stop();
+    let stats = ended.stats.as_ref().expect("checked by stop");
+    stats.assert_nothing_lost();
+    assert_eq!(stats.spans.dropped["output"], REQUESTS as u64, "{stats:?}");
+    assert!(stats.limits["recorded_events"] >= 2 * REQUESTS as u64);
+    for said in ["standard output: No space left", "the file was removed"] {
+        let lines = ended.stderr.iter().filter(|line| line.contains(said));
+        assert_eq!(lines.count(), 1, "{said}: {ended:#?}");
+    }
 }

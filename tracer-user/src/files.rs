@@ -2,10 +2,16 @@
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 const MODE: u32 = 0o600;
+
+/// Whether nobody can find the file any more: it has no name, as one that was removed.
+pub fn is_nameless(file: &File) -> bool {
+    file.metadata()
+        .is_ok_and(|data| data.is_file() && data.nlink() == 0)
+}
 
 /// Creates a file, or opens the one that is there, which is as closed from then on as a new one. `empty`:
 /// what it holds is gone at once.

@@ -3,6 +3,8 @@
 //! It copies an input's bytes, and never waits for a disk: what finds no room is counted, and told in
 //! the recording where it is missing.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
@@ -15,17 +17,25 @@ use crate::resource::Resource;
 /// moves, which a disk's hiccup takes.
 pub(super) const WAITING: usize = 1024;
 
+/// Inputs on their way to the file.
+#[derive(Default)]
+pub(super) struct Block {
+    pub(super) bytes: Vec<u8>,
+    /// Events among them.
+    pub(super) events: u64,
+}
+
 /// Where the pipeline puts what it is given.
 pub struct Tap {
-    block: Vec<u8>,
-    /// Events in it.
-    events: u64,
-    full: SyncSender<Vec<u8>>,
+    block: Block,
+    full: SyncSender<Block>,
     /// Blocks that were written, to be filled again.
     empty: Receiver<Vec<u8>>,
     /// Closed when the writer has ended.
     ended: Receiver<()>,
     began: Instant,
+    /// Events that the writer was given and the file did not take.
+    unwritten: Arc<AtomicU64>,
     lost: u64,
     /// Of the lost ones, those that the recording does not tell of yet.
     untold: u64,
@@ -33,30 +43,31 @@ pub struct Tap {
 
 impl Tap {
     pub(super) fn new(
-        full: SyncSender<Vec<u8>>,
+        full: SyncSender<Block>,
         empty: Receiver<Vec<u8>>,
         ended: Receiver<()>,
+        unwritten: Arc<AtomicU64>,
     ) -> Tap {
         Tap {
-            block: Vec::with_capacity(2 * BLOCK),
-            events: 0,
+            block: Block::default(),
             full,
             empty,
             ended,
             began: Instant::now(),
+            unwritten,
             lost: 0,
             untold: 0,
         }
     }
 
-    /// Events that are not in the recording, for want of room.
+    /// Events that are not in the recording, for want of room or of a file that takes them.
     pub fn lost(&self) -> u64 {
-        self.lost
+        self.lost + self.unwritten.load(Ordering::Relaxed)
     }
 
     /// After the tracker has taken it: what it asked for and told meanwhile stands before.
     pub fn event(&mut self, event: &Event<'_>) {
-        self.events += 1;
+        self.block.events += 1;
         self.put(&Input::Event(event.clone()));
     }
 
@@ -107,9 +118,8 @@ impl Tap {
             match self.full.try_send(last) {
                 Ok(()) => break,
                 Err(TrySendError::Full(block)) if Instant::now() < deadline => last = block,
-                Err(_) => {
-                    self.lost += self.events;
-                    return self.lost;
+                Err(TrySendError::Full(block) | TrySendError::Disconnected(block)) => {
+                    return self.lost() + block.events;
                 }
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -118,33 +128,35 @@ impl Tap {
         let left = deadline.saturating_duration_since(Instant::now());
         // Its end or the time's: a thread that hangs in a write ends with the process.
         _ = self.ended.recv_timeout(left);
-        self.lost
+        self.lost + self.unwritten.load(Ordering::Relaxed)
     }
 
     fn put(&mut self, input: &Input<'_>) {
         self.append(input);
-        if self.block.len() >= BLOCK {
+        if self.block.bytes.len() >= BLOCK {
             self.pass_on();
         }
     }
 
     fn append(&mut self, input: &Input<'_>) {
-        let block = std::mem::take(&mut self.block);
+        let block = std::mem::take(&mut self.block.bytes);
         // Memory is all that it could want.
-        self.block = postcard::to_extend(input, block).unwrap_or_default();
+        self.block.bytes = postcard::to_extend(input, block).unwrap_or_default();
     }
 
     fn pass_on(&mut self) {
         let next = self.empty.try_recv();
-        let next = next.unwrap_or_else(|_| Vec::with_capacity(2 * BLOCK));
-        let block = std::mem::replace(&mut self.block, next);
-        let events = std::mem::take(&mut self.events);
-        match self.full.try_send(block) {
+        let next = Block {
+            bytes: next.unwrap_or_else(|_| Vec::with_capacity(2 * BLOCK)),
+            events: 0,
+        };
+        match self.full.try_send(std::mem::replace(&mut self.block, next)) {
             Ok(()) => self.untold = 0,
             Err(TrySendError::Full(mut block) | TrySendError::Disconnected(mut block)) => {
-                self.lost += events;
-                self.untold += events;
-                block.clear();
+                self.lost += block.events;
+                self.untold += block.events;
+                block.bytes.clear();
+                block.events = 0;
                 self.block = block;
             }
         }

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Cursor;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
@@ -81,6 +82,21 @@ fn what_is_recorded_is_read() {
     assert_eq!(inputs.len(), 1 + 2 * 3 + 1);
     assert_eq!(inputs[1], format!("{:?}", Input::Event(event(0, HEAD))));
     assert!(inputs[7].starts_with("Stopped(KernelCounters { transfers_seen: 3,"));
+}
+
+#[test]
+fn what_a_file_does_not_take_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recording");
+    let recording = Recording::create(&path, Secrets::Kept).unwrap();
+    let mut tap = recording.start("no probes", 5, [7; 32]).unwrap();
+    fs::remove_file(&path).unwrap();
+    for request in 0..3 {
+        tap.event(&event(request, HEAD));
+        tap.clock(request, 5);
+    }
+    tap.event(&event(3, HEAD));
+    assert_eq!(tap.finish(KernelCounters::default(), LONG), 4);
 }
 
 #[test]
@@ -163,7 +179,7 @@ fn what_a_stuck_disk_does_not_take_is_counted() {
     let (full, blocks) = std::sync::mpsc::sync_channel(1);
     let (_empties, empty) = std::sync::mpsc::channel();
     let (alive, ended) = std::sync::mpsc::channel();
-    let mut tap = Tap::new(full, empty, ended);
+    let mut tap = Tap::new(full, empty, ended, Arc::default());
     for position in 0..4 {
         tap.event(&event(position * 100, HEAD));
         tap.clock(position, 0);
@@ -173,7 +189,7 @@ fn what_a_stuck_disk_does_not_take_is_counted() {
     tap.event(&event(500, HEAD));
     tap.clock(5, 0);
     let block = blocks.recv().unwrap();
-    let (input, _) = postcard::take_from_bytes::<Input<'_>>(&block).unwrap();
+    let (input, _) = postcard::take_from_bytes::<Input<'_>>(&block.bytes).unwrap();
     assert!(matches!(input, Input::Lost(3)), "{input:?}");
     drop((blocks, alive));
     assert_eq!(tap.finish(KernelCounters::default(), LONG), 3);

@@ -3,13 +3,16 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 
 use flate2::write::DeflateEncoder;
 use flate2::{Compression, Crc};
 
 use super::redact::Redactor;
-use super::{FORMAT, Header, MAGIC, Tap, tap};
+use super::tap::{self, Block};
+use super::{FORMAT, Header, MAGIC, Tap};
 use crate::files;
 use crate::span::Seed;
 
@@ -28,6 +31,8 @@ pub struct Recording {
     file: File,
     path: PathBuf,
     secrets: Secrets,
+    /// It had a name when it was opened: without one, it was removed.
+    named: bool,
 }
 
 impl Recording {
@@ -36,8 +41,10 @@ impl Recording {
     /// # Errors
     /// What the file system says.
     pub fn create(path: &Path, secrets: Secrets) -> io::Result<Recording> {
+        let file = files::create(path, true)?;
         Ok(Recording {
-            file: files::create(path, true)?,
+            named: !files::is_nameless(&file),
+            file,
             path: path.to_owned(),
             secrets,
         })
@@ -67,38 +74,54 @@ impl Recording {
         let (full, blocks) = sync_channel(tap::WAITING);
         let (empties, empty) = channel();
         let (alive, ended) = channel::<()>();
+        let unwritten = Arc::<AtomicU64>::default();
+        let counted = Arc::clone(&unwritten);
         std::thread::Builder::new()
             .name("tracer-record".to_owned())
             .spawn(move || {
                 let path = self.path.clone();
-                if let Err(error) = self.write(&blocks, &empties) {
+                if let Err((error, events)) = self.write(&blocks, &empties) {
                     log::error!(
                         "--record {}: {error}: the recording ends here, tracing goes on",
                         path.display()
                     );
+                    let rest = blocks.iter().map(|block| block.events);
+                    for events in std::iter::once(events).chain(rest) {
+                        counted.fetch_add(events, Ordering::Relaxed);
+                    }
                 }
                 drop(alive);
             })?;
-        Ok(Tap::new(full, empty, ended))
+        Ok(Tap::new(full, empty, ended, unwritten))
     }
 
-    /// Writes block by block until the tap is gone.
-    fn write(self, blocks: &Receiver<Vec<u8>>, empties: &Sender<Vec<u8>>) -> io::Result<()> {
+    /// Writes block by block until the tap is gone, or the file takes no more: then it gives the events of
+    /// the block that was not written, too.
+    fn write(
+        self,
+        blocks: &Receiver<Block>,
+        empties: &Sender<Vec<u8>>,
+    ) -> Result<(), (io::Error, u64)> {
         let mut redactor = (self.secrets == Secrets::Redacted).then(Redactor::default);
         let mut out = DeflateEncoder::new(self.file, Compression::fast());
-        while let Ok(mut block) = blocks.recv() {
-            if let Some(redactor) = &mut redactor {
-                block = redactor.block(block);
+        while let Ok(Block { mut bytes, events }) = blocks.recv() {
+            let failed = |error| (error, events);
+            if self.named && files::is_nameless(out.get_ref()) {
+                return Err(failed(io::Error::other("the file was removed")));
             }
-            write_block(&mut out, &block)?;
-            block.clear();
+            if let Some(redactor) = &mut redactor {
+                bytes = redactor.block(bytes);
+            }
+            write_block(&mut out, &bytes).map_err(failed)?;
+            bytes.clear();
             // The tap is gone at the end.
-            _ = empties.send(block);
+            _ = empties.send(bytes);
         }
-        if let Some(redactor) = &mut redactor {
-            write_block(&mut out, &redactor.rest())?;
-        }
-        out.finish()?;
+        let rest = redactor.map(|mut redactor| redactor.rest());
+        let written = write_block(&mut out, &rest.unwrap_or_default());
+        written
+            .and_then(|()| out.finish())
+            .map_err(|error| (error, 0))?;
         Ok(())
     }
 }

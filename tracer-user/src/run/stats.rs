@@ -39,6 +39,10 @@ impl StatsSink {
                 .write_all(json.as_bytes())
                 .map_err(|error| (Path::new("standard error").to_owned(), error)),
             StatsSink::File { path, mut file } => {
+                // Removed meanwhile: what is written to it nobody would find.
+                if files::is_nameless(&file) {
+                    file = files::create(&path, true).map_err(|error| (path.clone(), error))?;
+                }
                 // A pipe or terminal has no length to cut.
                 let regular = file.metadata().is_ok_and(|data| data.is_file());
                 let cut = if regular { file.set_len(0) } else { Ok(()) };
@@ -75,6 +79,21 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(json["spans"]["dropped"]["endpoint"], 2);
         assert_eq!(json["transfers"]["lost"], serde_json::json!({}));
+    }
+
+    #[test]
+    fn a_file_that_was_removed_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stats.json");
+        let open = || StatsSink::open(&Stats::File(path.clone())).ok().unwrap();
+        let sink = open();
+        std::fs::remove_file(&path).unwrap();
+        sink.write(&Counters::default()).unwrap();
+        assert_ne!(std::fs::read_to_string(&path).unwrap(), "");
+        let sink = open();
+        folder.close().unwrap();
+        let (named, error) = sink.write(&Counters::default()).unwrap_err();
+        assert_eq!((named, error.kind()), (path, io::ErrorKind::NotFound));
     }
 
     #[test]

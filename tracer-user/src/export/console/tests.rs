@@ -125,6 +125,55 @@ fn reader_that_is_gone_ends_the_printing() {
     assert_eq!(console.finish(LONG), 0);
 }
 
+/// A file on a disk that is full after so many bytes, once.
+struct Disk {
+    room: usize,
+    to: Sender<Vec<u8>>,
+}
+
+impl Write for Disk {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = bytes.len().min(self.room);
+        if taken == 0 {
+            self.room = usize::MAX;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.room -= taken;
+        _ = self.to.send(bytes[..taken].to_vec());
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn after_a_line_that_found_no_room_the_next_are_whole() {
+    for room in [0, 20] {
+        let (to, from) = channel();
+        let mut console = Console::json(Disk { room, to }, Batching::default()).unwrap();
+        let begun = Instant::now();
+        for second in 1..=3 {
+            give(&mut console, &samples::server());
+            console.tick(begun + Duration::from_secs(second));
+        }
+        assert_eq!(console.finish(LONG), 2);
+        let text = text(&from);
+        let lines: Vec<_> = text
+            .lines()
+            .map(serde_json::from_str::<ExportTraceServiceRequest>)
+            .collect();
+        let torn = usize::from(room > 0);
+        assert_eq!(
+            lines.iter().filter(|line| line.is_ok()).count(),
+            2,
+            "{text}"
+        );
+        assert_eq!(lines.len(), 2 + torn, "{text}");
+    }
+}
+
 #[test]
 fn reader_that_is_slow_stops_nobody() {
     let (to, from) = channel();

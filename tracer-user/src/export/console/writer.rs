@@ -2,9 +2,10 @@
 //! not stop the pipeline.
 //!
 //! What waits is bounded. When the reader is gone the rest is counted, not an error: `| head` is a
-//! normal way to use a program.
+//! normal way to use a program. What a file does not take (its disk is full, or broken) is told and counted,
+//! and the next is tried: space comes back.
 
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -13,7 +14,7 @@ use std::time::Duration;
 use crate::export::batch::Request;
 use crate::export::settings::Batching;
 use crate::export::settings::Signal;
-use crate::export::{Error, json};
+use crate::export::{Error, dropped, json};
 
 /// Something to be written.
 pub(super) enum Piece {
@@ -111,14 +112,33 @@ impl Writer {
     }
 }
 
-fn write_all(queue: &Receiver<Piece>, mut output: impl Write, shared: &Shared) {
-    let mut line = Vec::new();
+fn write_all(queue: &Receiver<Piece>, output: impl Write, shared: &Shared) {
+    let mut lines = Lines {
+        output,
+        torn: false,
+    };
+    let mut json = Vec::new();
+    let mut failing = false;
     for piece in queue {
         let (spans, bytes) = piece.size();
         if !shared.closed.load(Ordering::Relaxed) {
-            match write(&mut output, &piece, &mut line) {
-                Ok(()) => _ = shared.written.fetch_add(spans, Ordering::Relaxed),
-                Err(_) => shared.closed.store(true, Ordering::Relaxed),
+            match write(&mut lines, &piece, &mut json) {
+                Ok(()) => {
+                    shared.written.fetch_add(spans, Ordering::Relaxed);
+                    failing = false;
+                }
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                    shared.closed.store(true, Ordering::Relaxed);
+                }
+                Err(error) => {
+                    if !failing {
+                        log::error!(
+                            "standard output: {error}: spans are dropped ({}) until it takes them again",
+                            dropped::OUTPUT
+                        );
+                    }
+                    failing = true;
+                }
             }
         }
         shared
@@ -128,15 +148,42 @@ fn write_all(queue: &Receiver<Piece>, mut output: impl Write, shared: &Shared) {
     }
 }
 
-fn write(output: &mut impl Write, piece: &Piece, line: &mut Vec<u8>) -> std::io::Result<()> {
+fn write(lines: &mut Lines<impl Write>, piece: &Piece, line: &mut Vec<u8>) -> io::Result<()> {
     match piece {
-        Piece::Lines { text, .. } => output.write_all(text)?,
+        Piece::Lines { text, .. } => lines.write(text),
         Piece::Json(request) => {
             line.clear();
-            json::append(Signal::Traces, &request.bytes, line).map_err(std::io::Error::other)?;
+            json::append(Signal::Traces, &request.bytes, line).map_err(io::Error::other)?;
             line.push(b'\n');
-            output.write_all(line)?;
+            lines.write(line)
         }
     }
-    output.flush()
+}
+
+/// An output that takes lines whole or fails, and in which no line follows part of another.
+struct Lines<W> {
+    output: W,
+    /// It ends with part of a line.
+    torn: bool,
+}
+
+impl<W: Write> Lines<W> {
+    fn write(&mut self, mut lines: &[u8]) -> io::Result<()> {
+        if self.torn {
+            self.output.write_all(b"\n")?;
+            self.torn = false;
+        }
+        while !lines.is_empty() {
+            match self.output.write(lines) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(length) => {
+                    lines = &lines[length..];
+                    self.torn = !lines.is_empty();
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.output.flush()
+    }
 }
