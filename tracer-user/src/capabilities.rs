@@ -62,7 +62,39 @@ pub fn missing(of: &[Capability]) -> Option<String> {
     (!names.is_empty()).then(|| names.join(" and "))
 }
 
+/// Whether the agent was given all of these, whatever it may use: a security module that forbids some has
+/// capget(2) leave them out, and the process' status not.
+pub fn are_withheld(all: &[Capability]) -> bool {
+    let given = std::fs::read_to_string("/proc/self/status").ok();
+    let given = given.and_then(|status| effective(&status));
+    given.is_some_and(|given| all.iter().all(|one| given.contains(one.set)))
+}
+
+/// `CapEff` of a process' status.
+fn effective(status: &str) -> Option<CapabilitySet> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))?;
+    let bits = u64::from_str_radix(line.trim(), 16).ok()?;
+    Some(CapabilitySet::from_bits_retain(bits))
+}
+
 fn held() -> CapabilitySet {
     // It fails for no thread of ours.
     capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_process_was_given_is_in_its_status() {
+        let status = "Name:\ttracer\nCapPrm:\t0000000000000000\nCapEff:\t000000c000080004\n";
+        let given = effective(status).unwrap();
+        let needed = LOADING.iter().chain(&LOOKING);
+        assert!(needed.clone().all(|one| given.contains(one.set)));
+        assert!(!given.contains(CapabilitySet::SYS_ADMIN));
+        assert_eq!(effective("Name:\ttracer\n"), None);
+    }
 }

@@ -14,7 +14,7 @@ pub enum Error {
     Permission(String),
     /// No `/sys/kernel/btf/vmlinux`, or not readable.
     #[error(
-        "cannot read the kernel's type information {path}: {source}; a kernel built with CONFIG_DEBUG_INFO_BTF=y is needed"
+        "cannot read the kernel's type information {path}: {source}; a kernel built with CONFIG_DEBUG_INFO_BTF=y is needed, and a security profile that lets it be read"
     )]
     NoBtf {
         /// Where it was looked for.

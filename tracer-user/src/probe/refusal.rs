@@ -17,8 +17,13 @@ pub(super) fn why() -> String {
             .to_owned();
     }
     if let Some(missing) = capabilities::missing(&LOADING) {
+        if let Some(profile) = profile().filter(|_| capabilities::are_withheld(&LOADING)) {
+            return format!(
+                "the security profile '{profile}' withholds {missing}: allow them in it, or run tracer without"
+            );
+        }
         return format!(
-            "{missing} missing: run as root, or give tracer CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
+            "{missing} missing: run as root, or give tracer CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH (docker: --cap-add)"
         );
     }
     if !capabilities::is_admin() && paranoid().is_some_and(|level| level > 2) {
@@ -61,7 +66,7 @@ pub(super) fn is_locked_down() -> bool {
 }
 
 /// What AppArmor or SELinux has the agent run under, if anything.
-fn profile() -> Option<String> {
+pub(super) fn profile() -> Option<String> {
     let text = fs::read_to_string("/proc/self/attr/current").ok()?;
     let name = text.trim_end_matches(['\n', '\0']);
     (!name.is_empty() && !name.starts_with("unconfined")).then(|| name.to_owned())

@@ -53,6 +53,7 @@ pub fn survey() -> Vec<Finding> {
     findings.extend(held());
     findings.push(processes());
     findings.push(lockdown());
+    findings.extend(profile());
     findings.push(tracefs());
     match KernelBtf::read() {
         Ok(btf) => {
@@ -133,6 +134,12 @@ fn lockdown() -> Finding {
     }
 }
 
+/// Nothing where the agent runs under none.
+fn profile() -> Option<Finding> {
+    let finding = Finding::new("security profile", None, refusal::profile()?);
+    Some(finding.advise("what it forbids is missing: if something is, run tracer without"))
+}
+
 fn tracefs() -> Finding {
     let mounted = attach::TRACEFS
         .iter()
@@ -170,6 +177,7 @@ fn probes(btf: &KernelBtf, family: Family) -> Vec<Finding> {
     let mut each = Vec::new();
     let mut works = true;
     let mut attached = 0;
+    let mut advised = false;
     for hook in attach::hooks(family) {
         match attach::attach_one(&mut kernel, btf, hook) {
             Ok(()) => attached += 1,
@@ -185,12 +193,18 @@ fn probes(btf: &KernelBtf, family: Family) -> Vec<Finding> {
                     error,
                     Error::Permission(_) | Error::NoTracefs(_) | Error::TracefsForbidden(_)
                 ) {
+                    advised = true;
                     break;
                 }
             }
         }
     }
-    each.insert(0, whole(works, format!("{attached} programs attach")));
+    let mut whole = whole(works, format!("{attached} programs attach"));
+    // What this program was refused for says what to do.
+    if advised {
+        whole.advice.clear();
+    }
+    each.insert(0, whole);
     each
 }
 

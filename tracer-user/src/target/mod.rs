@@ -59,7 +59,9 @@ pub enum Error {
     #[error("process {0}: no such process; `ps -e` lists those that run")]
     NoSuchProcess(u32),
     /// `/proc` is mounted with `hidepid`.
-    #[error("process {0}: /proc hides it (hidepid); run as root, or give tracer CAP_SYS_PTRACE")]
+    #[error(
+        "process {0}: /proc hides it (hidepid, or a security profile); run as root, or give tracer CAP_SYS_PTRACE"
+    )]
     Hidden(u32),
     /// A thread of the kernel.
     #[error(
