@@ -4,7 +4,7 @@
 //! received by the server's.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -412,7 +412,8 @@ fn exec() {
 }
 
 fn late() {
-    let mut pair = socket::tcp("127.0.0.1");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let mut pair = socket::connection(&listener);
     for _ in 0..2 {
         write(&mut pair.client, b"hello");
         await_bytes(&pair.server, 5);
@@ -424,4 +425,7 @@ fn late() {
         read(&mut pair.server, 2);
         read(&mut pair.server, 3);
     }
+    let mut next = socket::connection(&listener);
+    write(&mut next.client, b"hello");
+    read(&mut next.server, 5);
 }

@@ -17,7 +17,11 @@ pub struct Pair<S> {
 /// A TCP connection over the loopback device.
 pub fn tcp(host: &str) -> Pair<TcpStream> {
     let host: IpAddr = host.parse().expect("an address");
-    let listener = TcpListener::bind(SocketAddr::new(host, 0)).expect("bind");
+    connection(&TcpListener::bind(SocketAddr::new(host, 0)).expect("bind"))
+}
+
+/// The next connection of a socket that listens.
+pub fn connection(listener: &TcpListener) -> Pair<TcpStream> {
     let client = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
     let (server, _) = listener.accept().expect("accept");
     client.set_nodelay(true).expect("nodelay");

@@ -309,6 +309,12 @@ fn late(family: Family) {
             assert!(piece.start_ns <= sent[i / 2].end_ns, "{piece:?} {sent:?}");
         }
     }
+    // When the connection before it came to the socket that listens says nothing of the next one's bytes.
+    let (sent, received) = (seen.of(2, Sent)[0], seen.of(3, Received)[0]);
+    assert_eq!(received.start_ns != 0, family == Family::Sock);
+    if received.start_ns != 0 {
+        assert!(received.start_ns >= sent.start_ns, "{received:?} {sent:?}");
+    }
 }
 
 fn compat(family: Family) {

@@ -268,6 +268,8 @@ pub struct Settings {
 pub struct Offsets {
     /// `struct sock_common`, with which `struct sock` begins.
     pub skc_family: u32,
+    /// TCP's state, or one of `AF_UNIX` by the same numbers.
+    pub skc_state: u32,
     /// Own port, host order.
     pub skc_num: u32,
     /// The peer's port, network order.

@@ -11,10 +11,13 @@ use aya_ebpf::macros::{btf_tracepoint, fentry};
 use aya_ebpf::programs::{BtfTracePointContext, FEntryContext};
 use tracer_ebpf::abi::{ENDED_RECEIVING, RECEIVED, SENT};
 
-use crate::kernel::{field, now, offset};
+use crate::kernel::{field, now, offset, read};
 use crate::maps;
 use crate::task::{Buffers, Task, flags};
 use crate::transfer::{Moved, NOT_ASKED, Socket, failures_matter};
+
+/// `include/net/tcp_states.h`.
+const TCP_LISTEN: u8 = 10;
 
 /// `sock_recv_length(sk, ret, flags)`.
 #[btf_tracepoint(function = "sock_recv_length")]
@@ -126,10 +129,18 @@ fn readable(sk: *const u8) -> i32 {
     // SAFETY: the map's own memory.
     if let Some(socket) = unsafe { maps::socket(sk).as_mut() }
         && socket.is_wanted()
+        && !(socket.id == 0 && listens(sk))
     {
         socket.arrived(now());
     }
     0
+}
+
+/// Whether it listens: then it is connections that come, and the next one would start with a clone of
+/// that moment.
+#[inline(always)]
+fn listens(sk: *const u8) -> bool {
+    read::<u8>(sk, offset!(skc_state)) == TCP_LISTEN
 }
 
 /// TCP's number of the next byte to be read.

@@ -57,6 +57,7 @@ fn resolve(structures: &Structures) -> Result<Offsets, Error> {
     };
     Ok(Offsets {
         skc_family: at("sock_common", "skc_family")?,
+        skc_state: at("sock_common", "skc_state")?,
         skc_num: at("sock_common", "skc_num")?,
         skc_dport: at("sock_common", "skc_dport")?,
         skc_rcv_saddr: at("sock_common", "skc_rcv_saddr")?,
