@@ -10,6 +10,7 @@ use tests::rpc::check::Pids;
 use tests::rpc::{Call, Client, Done, Stack};
 use tests::servers::Server;
 use tests::span::{CLIENT, SERVER, Span};
+use tests::wait;
 
 use super::grpc::shape;
 use crate::Test;
@@ -99,7 +100,9 @@ fn known_tables(family: Family) {
         let before: Vec<Call> = (1..=20).map(shape).collect();
         let used = Used::by(stack, &before);
         let (pids, traced) = (used.pids(), used.attach(family));
-        let calls: Vec<Call> = (101..=700).map(shape).collect();
+        // Each shape there is, at least.
+        let count = wait::fewer(600).max(50);
+        let calls: Vec<Call> = (101..=100 + count).map(shape).collect();
         let (done, spans) = used.finish(traced, &calls);
         assert_eq!(done.len(), calls.len(), "{stack:?}");
         known(stack, &spans, &calls, pids, false);
@@ -109,7 +112,7 @@ fn known_tables(family: Family) {
 /// Attaches in the middle of 200 streams that never pause, 1 MB bodies among them; and once more when the
 /// connection is 10 s older. Every call that begins once the agent is ready is two spans.
 fn many_streams(family: Family) {
-    const CALLS: usize = 2_000;
+    let count = wait::fewer(2_000).max(200);
     let sized = |number: usize, turn| match number % 100 == turn {
         true => vec![1_000_000],
         false => vec![0],
@@ -132,7 +135,7 @@ fn many_streams(family: Family) {
         client.tell(&calls);
         calls
     };
-    tell(&mut client, CALLS);
+    tell(&mut client, count);
     let begun = Instant::now();
     for after in [Duration::ZERO, Duration::from_secs(10)] {
         while begun.elapsed() < after {
@@ -144,8 +147,8 @@ fn many_streams(family: Family) {
             tell(&mut client, 10);
         }
         let traced = attaching.join().expect("attached");
-        let calls = tell(&mut client, CALLS);
-        client.wait_done(calls[CALLS - 1].id);
+        let calls = tell(&mut client, count);
+        client.wait_done(calls[count - 1].id);
         let (spans, _) = traced.finish();
         let ids: HashSet<String> = calls.iter().map(Call::trace_id).collect();
         let (spans, before): (Vec<_>, Vec<_>) = spans
