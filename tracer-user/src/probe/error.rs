@@ -59,8 +59,8 @@ pub enum Error {
     /// tracefs is root's.
     #[error("{0} cannot be read: run as root, or give tracer CAP_DAC_READ_SEARCH")]
     TracefsForbidden(&'static str),
-    /// No family of hooks works.
-    #[error("no probes work on this kernel: {}; `tracer doctor` says what is missing", list(.0))]
+    /// No family of hooks works, of those that were to be attached.
+    #[error("{}; `tracer doctor` says what is missing", refused(.0))]
     NoFamily(Vec<(Family, Box<Error>)>),
     /// Process ids that are shown are not those that the kernel takes from us.
     #[error(
@@ -175,10 +175,14 @@ fn last_words(text: &str) -> String {
     }
 }
 
-fn list(refusals: &[(Family, Box<Error>)]) -> String {
-    let each: Vec<String> = refusals
+/// Of one family: that others work is possible.
+fn refused(families: &[(Family, Box<Error>)]) -> String {
+    if let [(family, error)] = families {
+        return format!("the {family} probes do not work on this kernel: {error}");
+    }
+    let each: Vec<String> = families
         .iter()
         .map(|(family, error)| format!("{family}: {error}"))
         .collect();
-    each.join("; ")
+    format!("no probes work on this kernel: {}", each.join("; "))
 }
