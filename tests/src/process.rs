@@ -176,6 +176,11 @@ impl Lines {
         self.0.0.lock().expect("not poisoned").lines.clone()
     }
 
+    /// How many there are so far.
+    pub fn count(&self) -> usize {
+        self.0.0.lock().expect("not poisoned").lines.len()
+    }
+
     /// The first line that `wanted` accepts; panics with all of them if the pipe ends without one.
     #[track_caller]
     pub fn wait_for(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {

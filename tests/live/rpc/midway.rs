@@ -112,7 +112,8 @@ fn known_tables(family: Family) {
 /// Attaches in the middle of 200 streams that never pause, 1 MB bodies among them; and once more when the
 /// connection is 10 s older. Every call that begins once the agent is ready is two spans.
 fn many_streams(family: Family) {
-    let count = wait::fewer(2_000).max(200);
+    const STREAMS: usize = 200;
+    let count = wait::fewer(2_000).max(STREAMS);
     let sized = |number: usize, turn| match number % 100 == turn {
         true => vec![1_000_000],
         false => vec![0],
@@ -123,7 +124,7 @@ fn many_streams(family: Family) {
         ..Call::new(number, "/test.Echo/Unary")
     };
     let server = Stack::GrpcGo.serve();
-    let mut client = Stack::GrpcGo.client(&server, 200);
+    let mut client = Stack::GrpcGo.client(&server, STREAMS);
     let pids = Pids {
         client: Some(client.pid()),
         server: Some(server.pid()),
@@ -133,6 +134,9 @@ fn many_streams(family: Family) {
         let calls: Vec<Call> = (told + 1..=told + count).map(call).collect();
         told += count;
         client.tell(&calls);
+        // So many are ahead as keep the streams busy: else what is told while an agent attaches slowly
+        // would take long to be made.
+        client.wait_done(told.saturating_sub(2 * STREAMS));
         calls
     };
     tell(&mut client, count);

@@ -143,7 +143,7 @@ impl Client {
     #[track_caller]
     pub fn wait_done(&self, count: usize) {
         crate::wait::until("calls to be done", LONGEST, || {
-            (self.process.stdout.all().len() >= count).then_some(())
+            (self.process.stdout.count() >= count).then_some(())
         });
     }
 
