@@ -113,6 +113,8 @@ pub struct Connection {
     pub feed: Feed,
     /// Last sign of life, boot-time ns.
     pub touched: u64,
+    /// What the tracker's `gaps` were at its last transfer.
+    pub gaps: u64,
 }
 
 impl Connection {
@@ -211,6 +213,7 @@ impl Table {
             open: Open::default(),
             feed: Feed::new(true),
             touched: now,
+            gaps: 0,
         });
         self.entries.insert(id, Entry::Followed(slot));
         slot

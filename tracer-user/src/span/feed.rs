@@ -207,8 +207,15 @@ impl Feed {
         self.framing == Some(Framing::Http2)
     }
 
-    /// A direction, or all, is over; appends what that brought about.
-    pub fn end(&mut self, what: End, at_ns: u64, events: &mut Vec<Event>) -> At {
+    /// A direction, or all, is over; appends what that brought about. What is open there ends for that
+    /// reason.
+    pub fn end(
+        &mut self,
+        what: End,
+        reason: Incomplete,
+        at_ns: u64,
+        events: &mut Vec<Event>,
+    ) -> At {
         let ends: &[Direction] = match what {
             End::Receiving => &[Direction::Received],
             End::Sending => &[Direction::Sent],
@@ -217,7 +224,7 @@ impl Feed {
         if let Carries::Known(protocol) = &mut self.carries {
             for &direction in ends {
                 let ended = side(self.kind, direction);
-                protocol.end(ended, Incomplete::ConnectionClosed, events);
+                protocol.end(ended, reason, events);
             }
         }
         self.at(None, at_ns)

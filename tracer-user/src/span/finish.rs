@@ -53,15 +53,28 @@ impl Tracker {
     fn close_named(&mut self, ended: &Ended, host: &mut impl Host) {
         if let Some(slot) = self.table.followed(ended.connection) {
             self.end(slot, ended, host);
-            self.close(slot, Incomplete::ConnectionClosed, ended.at_ns, host);
+            self.close(slot, self.why_ended(slot), ended.at_ns, host);
+        }
+    }
+
+    /// Why what is open on a connection that ended has no end itself: where events are missing since its last
+    /// transfer, its own may be among them.
+    fn why_ended(&self, slot: Slot) -> Incomplete {
+        let heard_all = self.table.get(slot).map(|connection| connection.gaps) == Some(self.gaps);
+        match heard_all && !self.in_gap {
+            true => Incomplete::ConnectionClosed,
+            false => Incomplete::LostEvents,
         }
     }
 
     fn end(&mut self, slot: Slot, ended: &Ended, host: &mut impl Host) {
+        let reason = self.why_ended(slot);
         if let Some(connection) = self.table.get_mut(slot) {
             connection.touched = self.now;
             let mut batch = std::mem::take(&mut self.batch);
-            let at = connection.feed.end(ended.what, ended.at_ns, &mut batch);
+            let at = connection
+                .feed
+                .end(ended.what, reason, ended.at_ns, &mut batch);
             self.take_batch(slot, batch, &at, host);
         }
     }

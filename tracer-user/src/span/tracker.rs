@@ -152,6 +152,8 @@ pub struct Tracker {
     to_unix: i64,
     /// See [`Tracker::gap`].
     pub(super) in_gap: bool,
+    /// How often a gap began or ended.
+    pub(super) gaps: u64,
     /// A traced process has opened a connection: the other end of one may be traced as well.
     pub(super) clients_seen: bool,
     /// Kept for their memory.
@@ -209,6 +211,7 @@ impl Tracker {
             return false;
         }
         self.in_gap = in_gap;
+        self.gaps += 1;
         if in_gap {
             self.goroutines.forget(&mut self.traces);
             self.executors = Executors::default();
@@ -317,6 +320,7 @@ impl Tracker {
             return;
         };
         connection.touched = self.now;
+        connection.gaps = self.gaps;
         if !connection.feed.is_known() {
             match connection.feed.detect(transfer) {
                 Detected::Undecided => return,

@@ -69,6 +69,36 @@ fn closed_within_the_head() {
     bed.assert_empty();
 }
 
+/// The rest of an answer may be among what is missing: then nobody knows that it had none.
+#[test]
+fn closed_behind_a_gap() {
+    for (gap_before, gap_after, expected) in [
+        (false, true, Incomplete::LostEvents),
+        (true, false, Incomplete::ConnectionClosed),
+    ] {
+        let mut bed = Bed::new();
+        bed.accepted(1);
+        let gap = |bed: &mut Bed, there| {
+            if there {
+                bed.tracker.gap(true);
+                bed.tracker.gap(false);
+            }
+        };
+        bed.received(on(1), (1, 2), &get("/a"));
+        gap(&mut bed, gap_before);
+        bed.sent(
+            on(1),
+            (3, 4),
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",
+        );
+        gap(&mut bed, gap_after);
+        bed.closed(1, 5);
+        assert_eq!(bed.span().incomplete, Some(expected));
+        bed.stop();
+        bed.assert_empty();
+    }
+}
+
 #[test]
 fn closed_within_the_answer() {
     let mut bed = Bed::new();
