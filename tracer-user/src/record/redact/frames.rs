@@ -276,14 +276,17 @@ mod tests {
 
     #[test]
     fn a_block_goes_on_in_other_frames() {
+        // It is none that bytes which may be anything are taken for: a frame comes before it.
+        let settings = b"\0\0\0\x04\0\0\0\0\0".to_vec();
         let begin = headers(0, b"", "s3cr3t", b"\x04\x0b/?token");
         let rest = b"\0\0\x04\x09\x04\0\0\0\x01=abc";
         let wanted = [
+            settings.clone(),
             headers(0, b"", "******", b"\x04\x0b/?token"),
             b"\0\0\x04\x09\x04\0\0\0\x01=***".to_vec(),
         ];
         assert_eq!(
-            hidden(true, &[begin, rest.to_vec()].concat()),
+            hidden(true, &[settings, begin, rest.to_vec()].concat()),
             wanted.concat()
         );
     }
