@@ -29,8 +29,8 @@ pub fn run(kernel: &str, filter: Option<&str>) -> Result<()> {
     setup::ensure(setup::Purpose::Vm)?;
     let kernel = kernel_image(kernel)?;
     let vng = virtme()?;
-    let agent = run::agent()?;
     let tests = with_tests(test_programs()?, filter)?;
+    let agent = run::agent()?;
     println!("==> programs that the tests run");
     run::run(run::cargo().args(["run", "--package", "tests", "--bin", "fixtures"]))?;
 
@@ -223,8 +223,8 @@ fn test_programs() -> Result<[PathBuf; 2]> {
     Ok([find("probe")?, find("live")?])
 }
 
-/// Those of the programs that have a test with `filter` in its name: a typing error is told before a machine
-/// boots for it.
+/// Those of the programs that have a test with `filter` in its name: a typing error is told before the
+/// agent is built and a machine boots for it.
 fn with_tests(programs: [PathBuf; 2], filter: Option<&str>) -> Result<Vec<PathBuf>> {
     let mut with = Vec::new();
     for program in programs {
