@@ -2,16 +2,24 @@
 //!
 //! Memory is that of a block, [`LONGEST_BLOCK`] at most, whatever the file says.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::Crc;
 use flate2::bufread::DeflateDecoder;
 
-use super::{FORMAT, Header, Input, LONGEST_BLOCK, MAGIC};
+use super::{BLOCK, FORMAT, Header, Input, LONGEST_BLOCK, MAGIC};
 use crate::event::Event;
 
 /// Longest first line: a few fields, and what the probes are called.
 const LONGEST_HEADER: u64 = 4096;
+
+/// Room for a block and what is before it, in most cases: with less, the decoder would ask a pipe for more
+/// while it still holds what it was given.
+const ROOM: usize = 4 * BLOCK;
+
+/// Longest of what a process is called: a variable of its environment has 128 KiB at most (Linux,
+/// `MAX_ARG_STRLEN`), all else some KB.
+const LONGEST_RESOURCE: usize = 256 << 10;
 
 /// Why a file cannot be replayed at all.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +50,7 @@ pub enum End {
 
 /// Reads a recording.
 pub struct Reader<R> {
-    from: DeflateDecoder<R>,
+    from: BufReader<DeflateDecoder<R>>,
     header: Header,
     block: Vec<u8>,
     /// How far the block was read.
@@ -73,7 +81,7 @@ impl<R: BufRead> Reader<R> {
         }
         let header = serde_json::from_value(version).map_err(|_| Error::NotARecording)?;
         Ok(Reader {
-            from: DeflateDecoder::new(from),
+            from: BufReader::with_capacity(ROOM, DeflateDecoder::new(from)),
             header,
             block: Vec::new(),
             at: 0,
@@ -101,7 +109,7 @@ impl<R: BufRead> Reader<R> {
         }
         let rest = &self.block[self.at..];
         match postcard::take_from_bytes::<Input<'_>>(rest) {
-            Ok((input, behind)) if is_sound(&input) => {
+            Ok((input, behind)) if is_sound(&input, rest.len() - behind.len()) => {
                 self.at += rest.len() - behind.len();
                 if matches!(input, Input::Stopped(_)) {
                     self.end = Some(End::Whole);
@@ -152,9 +160,10 @@ fn read_whole(from: &mut impl Read, into: &mut [u8]) -> Result<(), End> {
     Ok(())
 }
 
-/// What [`crate::event::decode`] promises of its events.
-fn is_sound(input: &Input<'_>) -> bool {
+/// What [`crate::event::decode`] promises of its events, and [`LONGEST_RESOURCE`]. `length`: of the input.
+fn is_sound(input: &Input<'_>, length: usize) -> bool {
     match input {
+        Input::Process(_) => length <= LONGEST_RESOURCE,
         Input::Event(Event::Transfer(transfer)) => {
             transfer.head.len() + transfer.tail.len() <= transfer.length as usize
         }

@@ -1,10 +1,12 @@
 //! What is put into a tap comes out of the file, as far as that goes.
 
-use std::fs;
-use std::io::Cursor;
+use std::fs::{self, File};
+use std::io::{BufReader, Cursor};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use super::*;
@@ -138,6 +140,35 @@ fn cut_anywhere_it_is_read_up_to_there() {
     assert_eq!(most, whole.len());
 }
 
+/// Who reads a pipe need not wait for the end.
+#[test]
+fn a_pipe_gives_out_what_was_recorded_so_far() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    let (tell, told) = channel();
+    let pipe = path.clone();
+    let reading = std::thread::spawn(move || {
+        let file = File::open(pipe).unwrap();
+        let mut reader = Reader::new(BufReader::new(file)).unwrap();
+        while let Ok(input) = reader.input() {
+            tell.send(format!("{input:?}")).unwrap();
+        }
+    });
+    let recording = Recording::create(&path, Secrets::Kept).unwrap();
+    let mut tap = recording.start("no probes", 5, [7; 32]).unwrap();
+    for position in [0, 100] {
+        tap.event(&event(position, HEAD));
+        tap.clock(5, 5);
+        let wanted = format!("{:?}", Input::Event(event(position, HEAD)));
+        assert_eq!(told.recv_timeout(LONG).unwrap(), wanted);
+        assert!(told.recv_timeout(LONG).unwrap().starts_with("Clock"));
+    }
+    assert_eq!(tap.finish(KernelCounters::default(), LONG), 0);
+    reading.join().unwrap();
+}
+
 /// What was damaged is not taken for what was seen.
 #[test]
 fn a_flipped_bit_is_found() {
@@ -217,4 +248,102 @@ fn what_is_cut_between_blocks_is_held_back() {
     assert_eq!(redactor.block([plain.clone(), one].concat()), plain);
     let rest = redactor.rest();
     assert!(!rest.windows(3).any(|part| part == b"s3c"), "{rest:?}");
+}
+
+/// What the redactor makes of these inputs, told as they are written.
+fn redacted(inputs: &[Input<'_>]) -> String {
+    let written = redact::Redactor::default().block(written(inputs));
+    written.escape_ascii().to_string()
+}
+
+fn written(inputs: &[Input<'_>]) -> Vec<u8> {
+    let bytes = |input| postcard::to_allocvec(input).unwrap();
+    inputs.iter().flat_map(bytes).collect()
+}
+
+fn answer(position: u64, bytes: &[u8]) -> Input<'_> {
+    let transfer = Transfer::of_bytes(Direction::Sent, position, bytes);
+    Input::Event(Event::Transfer(transfer))
+}
+
+/// Whose bytes all these are.
+fn connection() -> ConnectionId {
+    Transfer::of_bytes(Direction::Sent, 0, b"").connection
+}
+
+const HIDDEN_HEAD: &[u8] = b"GET /a?token=****** HTTP/1.1\r\nAuthorization: ****** ******\r\n\r\n";
+
+/// A connection that becomes a WebSocket: the verdict stands before the answer that shows it.
+#[test]
+fn what_nobody_reads_any_more_is_not_kept() {
+    let turns = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
+    let conversation = |head, frame| {
+        [
+            Input::Event(event(0, head)),
+            Input::Ignored(connection()),
+            answer(0, turns),
+            Input::Event(event(HEAD.len() as u64, frame)),
+            answer(turns.len() as u64, frame),
+        ]
+    };
+    assert_eq!(
+        redacted(&conversation(HEAD, b"\x81\x06s3cr3t")),
+        written(&conversation(HIDDEN_HEAD, &[0; 8]))
+            .escape_ascii()
+            .to_string()
+    );
+}
+
+/// A connection that becomes HTTP/2's, likewise, in the midst of a transfer.
+#[test]
+fn frames_behind_an_upgrade_are_known() {
+    let turns = |secret: &str| {
+        let head = format!("HTTP/1.1 101 Switching Protocols\r\nSet-Cookie: {secret}\r\n\r\n");
+        let frame = b"\0\0\x0b\x01\x04\0\0\0\x01\x88\x57\x06";
+        [head.as_bytes(), frame, secret.as_bytes(), b"\x84\x86"].concat()
+    };
+    let (shown, hidden) = (turns("s3cr3t"), turns("******"));
+    let conversation = |head, turns| {
+        [
+            Input::Event(event(0, head)),
+            Input::Framed {
+                connection: connection(),
+                http2: true,
+            },
+            answer(0, turns),
+        ]
+    };
+    assert_eq!(
+        redacted(&conversation(HEAD, &shown)),
+        written(&conversation(HIDDEN_HEAD, &hidden))
+            .escape_ascii()
+            .to_string()
+    );
+}
+
+/// As Go's server reads it: the verdict stands before the second part.
+#[test]
+fn a_connection_s_begin_may_come_in_parts() {
+    let parts: [&[u8]; 3] = [
+        b"PRI * HTTP/2.0",
+        b"\r\n\r\nSM\r\n\r\n",
+        b"\0\0\x0b\x01\x04\0\0\0\x01\x82\x57\x06s3cr3t\x84\x86",
+    ];
+    let hidden = b"\0\0\x0b\x01\x04\0\0\0\x01\x82\x57\x06******\x84\x86";
+    let framed = || Input::Framed {
+        connection: connection(),
+        http2: true,
+    };
+    let conversation = |last| {
+        [
+            Input::Event(event(0, parts[0])),
+            framed(),
+            Input::Event(event(14, parts[1])),
+            Input::Event(event(24, last)),
+        ]
+    };
+    assert_eq!(
+        redacted(&conversation(parts[2])),
+        written(&conversation(hidden)).escape_ascii().to_string()
+    );
 }

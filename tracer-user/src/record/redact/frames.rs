@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use memchr::memmem;
+
 use super::lines::{MASK, hide_credentials, hide_parameters};
 use crate::protocol::http2::frame::{Frame, HEAD, PREFACE, Run, run};
 use crate::protocol::http2::hpack::Decoder;
@@ -37,6 +39,8 @@ pub(super) struct Frames {
 enum Place {
     /// Nothing was found yet, or not any more.
     Nowhere,
+    /// So many bytes of [`PREFACE`] were read, and no other.
+    Preface(usize),
     /// So many bytes of a frame's head were read.
     Head([u8; HEAD], usize),
     /// In a frame's payload: so many bytes are left.
@@ -60,13 +64,10 @@ impl Frames {
     /// connection is HTTP/2's, and what is no frame is overwritten.
     pub fn bytes(&mut self, known: bool, place: Range<usize>, held: &mut [u8]) {
         let mut at = place.start;
-        if let Place::Nowhere = self.place {
-            let bytes = &held[place.clone()];
-            if bytes.starts_with(PREFACE) {
-                at += PREFACE.len();
-                // From its first byte on: the table is known to be empty.
-                self.decoder = Decoder::new(false);
-            } else if run(bytes, |_, _| true) != Run::Frames {
+        if let Some(read) = self.preface(&held[place.clone()]) {
+            at += read;
+        } else if let Place::Nowhere = self.place {
+            if run(&held[place.clone()], |_, _| true) != Run::Frames {
                 if known {
                     held[place].fill(NO_FRAME);
                 }
@@ -76,7 +77,7 @@ impl Frames {
         }
         while at < place.end {
             match &mut self.place {
-                Place::Nowhere => return,
+                Place::Nowhere | Place::Preface(_) => return,
                 Place::Head(head, read) => {
                     let some = (HEAD - *read).min(place.end - at);
                     head[*read..*read + some].copy_from_slice(&held[at..at + some]);
@@ -104,6 +105,40 @@ impl Frames {
         if self.waiting() > LONGEST_BLOCK {
             self.give_up(held);
         }
+    }
+
+    /// Where a head of HTTP/1, or the rest of one, ends that these bytes begin with, before the first frame;
+    /// 0: there is none.
+    pub fn behind_head(&self, bytes: &[u8]) -> usize {
+        let end = memmem::find(bytes, b"\r\n\r\n").map_or(0, |at| at + 4);
+        // A frame begins with its length, of which one that makes sense has a byte that is none of a text.
+        let is_text = |byte: &u8| *byte >= b' ' || b"\t\r\n".contains(byte);
+        let may_be = matches!(self.place, Place::Nowhere) && !bytes.starts_with(PREFACE);
+        match may_be && bytes[..end].iter().all(is_text) {
+            true => end,
+            false => 0,
+        }
+    }
+
+    /// How many of these bytes begin a connection, or go on with its begin; none: they do not.
+    fn preface(&mut self, bytes: &[u8]) -> Option<usize> {
+        let read = match self.place {
+            Place::Nowhere => 0,
+            Place::Preface(read) => read,
+            Place::Head(..) | Place::Payload(..) => return None,
+        };
+        let some = bytes.len().min(PREFACE.len() - read);
+        if bytes[..some] != PREFACE[read..read + some] {
+            self.place = Place::Nowhere;
+            return None;
+        }
+        self.place = Place::Preface(read + some);
+        if read + some == PREFACE.len() {
+            // From its first byte on: the table is known to be empty.
+            self.decoder = Decoder::new(false);
+            self.place = Place::Head([0; HEAD], 0);
+        }
+        Some(some)
     }
 
     /// So many bytes are missing; None: it goes on somewhere else.
@@ -254,6 +289,23 @@ mod tests {
             assert_eq!(frames.waits_from(), None);
         }
         whole
+    }
+
+    #[test]
+    fn a_connection_begins_wherever_its_begin_is_cut() {
+        let behind = headers(4, b"", "s3cr3t", b"");
+        let bytes = [&PREFACE[..], &behind].concat();
+        let wanted = [&PREFACE[..], &headers(4, b"", "******", b"")].concat();
+        for size in 1..bytes.len() {
+            let mut held = bytes.clone();
+            let mut frames = Frames::default();
+            for at in (0..bytes.len()).step_by(size) {
+                let end = bytes.len().min(at + size);
+                // Once it is known is the decision of others.
+                frames.bytes(at >= PREFACE.len() / 2, at..end, &mut held);
+            }
+            assert_eq!(held, wanted, "{size} bytes at once");
+        }
     }
 
     #[test]

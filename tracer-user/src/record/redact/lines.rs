@@ -3,7 +3,7 @@
 //! One state per direction, moved byte by byte, so that it does not matter how transfers cut a head. What
 //! is no head is gone through likewise: a body that looks like one is hidden like one.
 
-use memchr::memchr3;
+use memchr::{memchr2, memchr3};
 
 use crate::secrets::{self, LONGEST_NAME};
 
@@ -39,12 +39,25 @@ enum State {
     Slashes(u8),
     /// In a URL's authority, in which `user:password@` may stand.
     Authority,
+    /// In a `Host` field's value.
+    Host(Host),
     /// In a field's value that is secret.
     Secret,
     /// Behind its line: a space goes on with it (obs-fold).
     Fold,
     /// Behind a hole, perhaps within such a value.
     Hole,
+}
+
+/// What was read of a `Host` field's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Host {
+    /// A name, perhaps.
+    Name,
+    /// And a colon, and digits.
+    Port,
+    /// What is neither.
+    User,
 }
 
 impl Lines {
@@ -86,6 +99,20 @@ impl Lines {
                             continue;
                         }
                         None => return,
+                    }
+                }
+                State::Host(read) => {
+                    let (end, read) = hide_in_host(&mut bytes[at..], read);
+                    match end {
+                        Some(end) => {
+                            at += end;
+                            self.state = State::Other;
+                            continue;
+                        }
+                        None => {
+                            self.state = State::Host(read);
+                            return;
+                        }
                     }
                 }
                 State::Parameter => match byte {
@@ -136,7 +163,11 @@ impl Lines {
     /// Bytes are missing.
     pub fn hole(&mut self) {
         let secret = match self.state {
-            State::Secret | State::SecretParameter | State::Authority | State::Fold => true,
+            State::Secret
+            | State::SecretParameter
+            | State::Authority
+            | State::Host(_)
+            | State::Fold => true,
             State::Name
             | State::Parameter
             | State::Slashes(_)
@@ -172,10 +203,11 @@ impl Lines {
             b':' => {
                 self.in_fields |= !self.name.is_empty();
                 self.text |= self.in_fields;
-                self.state = match secrets::is_field(&self.name) {
-                    true => State::Secret,
+                self.state = match &self.name[..] {
+                    name if secrets::is_field(name) => State::Secret,
+                    name if name.eq_ignore_ascii_case(b"host") => State::Host(Host::Name),
                     // Or a URL by itself.
-                    false => State::Slashes(0),
+                    _ => State::Slashes(0),
                 };
             }
             // A form's first parameter.
@@ -241,6 +273,32 @@ pub(super) fn hide_userinfo(authority: &mut [u8]) -> Option<usize> {
     };
     authority[..secret].fill(MASK);
     end
+}
+
+/// Hides what stands before an `@` in a `Host` field's value, of which these bytes are the begin or a part:
+/// nothing may, but somebody's might. Returns where the line ends, if there, and what was read then.
+/// Where the value goes on behind these bytes, what cannot be a host and port is hidden: what can is most
+/// likely just that, and names the span.
+fn hide_in_host(bytes: &mut [u8], mut read: Host) -> (Option<usize>, Host) {
+    let end = memchr2(b'\r', b'\n', bytes);
+    let length = end.unwrap_or(bytes.len());
+    let blank = bytes.iter().take_while(|byte| **byte == b' ').count();
+    let mut value = &mut bytes[blank.min(length)..length];
+    if let Some(at) = memchr::memrchr(b'@', value) {
+        value[..at].fill(MASK);
+        value = &mut value[at + 1..];
+        read = Host::Name;
+    }
+    let port = match (read, memchr::memchr(b':', value)) {
+        (Host::Name, None) => return (end, read),
+        (Host::Name, Some(colon)) => colon + 1,
+        (Host::Port | Host::User, _) => 0,
+    };
+    let is_port = read != Host::User && value[port..].iter().all(u8::is_ascii_digit);
+    if !is_port && end.is_none() {
+        value.fill(MASK);
+    }
+    (end, if is_port { Host::Port } else { Host::User })
 }
 
 /// Hides secret parameters in a text by itself: a path, a URL.
@@ -332,6 +390,26 @@ mod tests {
         let mut authority = b"user:s3cr3t@host:80".to_vec();
         hide_credentials(&mut authority);
         assert_eq!(authority, b"***********@host:80");
+    }
+
+    /// A host names spans: it is kept wherever transfers cut it. Of what stands before an `@` in a field that
+    /// is cut, what might be a host is.
+    #[test]
+    fn a_host_is_kept_and_a_user_before_it_hidden() {
+        for (host, pieces_of, shown) in [
+            ("shop.test:8080", 1, "shop.test:8080"),
+            ("[::1]:8080", 100, "[::1]:8080"),
+            ("user:s3cr3t@h:80", 100, "***********@h:80"),
+            ("user:s3cr3t@h:80", 1, "user:******@h:80"),
+        ] {
+            let mut lines = Lines::default();
+            let text = |host| format!("GET / HTTP/1.1\r\nHOST: {host}\r\n\r\n");
+            let mut bytes = text(host).into_bytes();
+            let pieces = bytes.chunks_mut(pieces_of);
+            pieces.for_each(|piece| lines.bytes(piece));
+            let hidden = String::from_utf8(bytes).unwrap();
+            assert_eq!(hidden, text(shown));
+        }
     }
 
     #[test]

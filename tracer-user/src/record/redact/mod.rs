@@ -60,6 +60,8 @@ struct Connection {
     carries: Carries,
     /// The next transfer, which stands behind what it brought about, is the last that a replay reads.
     given_up: bool,
+    /// The next transfer is the first of HTTP/2, or the answer that turns to it.
+    turns: bool,
     received: Way,
     sent: Way,
 }
@@ -184,7 +186,9 @@ impl Redactor {
                 self.forget(ended.connection);
             }
             Input::Framed { connection, http2 } => {
-                self.connection(connection).carries = match http2 {
+                let connection = self.connection(connection);
+                connection.turns = http2;
+                connection.carries = match http2 {
                     true => Carries::Http2,
                     false => Carries::Framed,
                 };
@@ -226,7 +230,8 @@ impl Redactor {
             Direction::Received => &mut connection.received,
             Direction::Sent => &mut connection.sent,
         };
-        way.piece(carries, piece, &mut self.held);
+        let turns = std::mem::take(&mut connection.turns);
+        way.piece(carries, turns, piece, &mut self.held);
         if connection.given_up {
             connection.carries = Carries::Nothing;
         }
@@ -264,7 +269,8 @@ impl Redactor {
 }
 
 impl Way {
-    fn piece(&mut self, carries: Carries, piece: &Piece, held: &mut [u8]) {
+    /// `turns`: it may begin with a head of HTTP/1.
+    fn piece(&mut self, carries: Carries, turns: bool, piece: &Piece, held: &mut [u8]) {
         if carries == Carries::Nothing {
             held[piece.head.clone()].fill(0);
             held[piece.tail.clone()].fill(0);
@@ -274,7 +280,13 @@ impl Way {
             self.hole(carries, piece.position.checked_sub(self.next), held);
         }
         self.next = piece.position.saturating_add(piece.length);
-        self.bytes(carries, piece.head.clone(), held);
+        let Range { start, end } = piece.head.clone();
+        let behind = match turns {
+            true => start + self.frames.behind_head(&held[start..end]),
+            false => start,
+        };
+        self.lines.bytes(&mut held[start..behind]);
+        self.bytes(carries, behind..end, held);
         let captured = piece.head.len() + piece.tail.len();
         let skipped = piece.length.saturating_sub(captured as u64);
         if skipped > 0 {

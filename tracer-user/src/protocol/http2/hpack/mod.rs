@@ -125,28 +125,16 @@ impl Decoder {
                 self.table.resize(size as usize);
                 continue;
             }
-            // Section 6.2: a literal, inserted into the table or not.
-            let inserted = first & 0x40 != 0;
-            let Some(index) = integer(&mut rest, if inserted { 6 } else { 4 })? else {
-                return Ok(Read::More);
-            };
-            let name = match index {
-                0 => match string(&mut rest)? {
-                    Some(name) => Some(name),
-                    None => return Ok(Read::More),
-                },
-                _ => None,
-            };
-            let Some(value) = string(&mut rest)? else {
+            let Some(literal) = Literal::read(&mut rest)? else {
                 return Ok(Read::More);
             };
             *input = rest;
             self.begun = true;
-            if !keep && !inserted {
+            if !keep && !literal.inserted {
                 return Ok(Read::Unknown);
             }
             let start = text.len();
-            let read = self.literal(index, name, value, inserted, text)?;
+            let read = self.literal(literal, text)?;
             if !keep {
                 text.truncate(start);
                 return Ok(Read::Unknown);
@@ -155,21 +143,14 @@ impl Decoder {
         }
     }
 
-    fn literal(
-        &mut self,
-        index: u32,
-        name: Option<Text<'_>>,
-        value: Text<'_>,
-        inserted: bool,
-        text: &mut Vec<u8>,
-    ) -> Result<Read, Malformed> {
+    fn literal(&mut self, literal: Literal<'_>, text: &mut Vec<u8>) -> Result<Read, Malformed> {
         let start = text.len();
-        let known = match name {
-            Some(name) => {
+        let known = match literal.name {
+            Name::Sent(name) => {
                 name.append_to(text)?;
                 true
             }
-            None => match self.find(index)? {
+            Name::Of(index) => match self.find(index)? {
                 Found::Entry(name, _) => {
                     text.extend_from_slice(name);
                     true
@@ -178,7 +159,7 @@ impl Decoder {
             },
         };
         let mut name_end = text.len();
-        value.append_to(text)?;
+        literal.value.append_to(text)?;
         let known = known || {
             let tells = is_traceparent(&text[start..]);
             if tells {
@@ -187,7 +168,7 @@ impl Decoder {
             }
             tells
         };
-        if inserted {
+        if literal.inserted {
             let (name, value) = text[start..].split_at(name_end - start);
             self.table.insert(known.then_some(name), value);
         }
@@ -247,6 +228,45 @@ impl Text<'_> {
                 Ok(())
             }
         }
+    }
+}
+
+/// Section 6.2: a field that is not in the table, of which the name may be.
+struct Literal<'a> {
+    /// It is from now on.
+    inserted: bool,
+    name: Name<'a>,
+    value: Text<'a>,
+}
+
+enum Name<'a> {
+    /// As it was sent.
+    Sent(Text<'a>),
+    /// That of the entry with this index.
+    Of(u32),
+}
+
+impl<'a> Literal<'a> {
+    /// Takes one whose first byte is there; None: it is not all there.
+    #[inline]
+    fn read(input: &mut &'a [u8]) -> Result<Option<Literal<'a>>, Malformed> {
+        let inserted = input.first().is_some_and(|first| first & 0x40 != 0);
+        let Some(index) = integer(input, if inserted { 6 } else { 4 })? else {
+            return Ok(None);
+        };
+        let name = match index {
+            0 => string(input)?.map(Name::Sent),
+            index => Some(Name::Of(index)),
+        };
+        let Some(name) = name else {
+            return Ok(None);
+        };
+        let value = string(input)?;
+        Ok(value.map(|value| Literal {
+            inserted,
+            name,
+            value,
+        }))
     }
 }
 

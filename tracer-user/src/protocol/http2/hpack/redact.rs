@@ -3,7 +3,7 @@
 //! Each representation keeps its length, and each entry of the dynamic table its size, so that the block,
 //! and those that refer to its entries, read as before but for what is hidden.
 
-use super::{Decoder, Read, huffman, integer, string};
+use super::{Decoder, Literal, Read, huffman, integer};
 
 impl Decoder {
     /// Goes through a whole block. `hide` is given a field's name, unless that is not known, and its value as
@@ -58,15 +58,10 @@ fn value(field: &[u8]) -> Option<(std::ops::Range<usize>, bool)> {
     while rest.first()? & 0xe0 == 0x20 {
         integer(&mut rest, 5).ok()??;
     }
-    let first = *rest.first()?;
-    if first & 0x80 != 0 {
+    if rest.first()? & 0x80 != 0 {
         return None;
     }
-    let index = integer(&mut rest, if first & 0x40 != 0 { 6 } else { 4 }).ok()??;
-    if index == 0 {
-        string(&mut rest).ok()??;
-    }
-    let value = string(&mut rest).ok()??;
+    let value = Literal::read(&mut rest).ok()??.value;
     let end = field.len() - rest.len();
     Some((end - value.bytes.len()..end, value.huffman))
 }
