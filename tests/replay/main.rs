@@ -1,15 +1,17 @@
 //! Recordings of real servers and clients, replayed without root: what comes out is what came out live.
 //!
-//! `fixtures/recordings` has them, with the lines of `-o json` beside each. They were made by
-//! `tracer -p ... -o json --record FILE` on programs of the live tests, and hold no secrets. One is a capture:
-//! `tcpdump -i lo` of grpcio with itself, unary and streaming calls at once, of which the lines were held against
-//! what its client asked for. Who changes what spans say looks at the difference, and then has
-//! `tracer replay X.rec -o json > X.json` say it.
+//! `fixtures/recordings` has them, with the lines of `-o json` beside each; they hold no secrets. Those that begin
+//! with a family are what a live test's agent records: `TRACER_TEST_RECORDED=$PWD/tests/fixtures/recordings cargo xtask
+//! test sock::shape_table` makes that one anew. The others were made by `tracer -p ... -o json --record FILE` on programs
+//! of the live tests. One is a capture: `tcpdump -i lo` of grpcio with itself, unary and streaming calls at once, of
+//! which the lines were held against what its client asked for. Who changes what spans say looks at the difference,
+//! and then has `tracer replay X.rec -o json > X.json` say it.
 
 mod damage;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use tests::agent;
 use tests::servers::fixture;
@@ -78,7 +80,14 @@ fn what_cannot_be_replayed_whole_is_told_in_one_line() {
     let shown = file.to_str().expect("a path");
     let whole = fs::read(&files("rec")[0]).expect("ours");
     let capture = fs::read(&files("pcapng")[0]).expect("ours");
+    let newer = String::from_utf8_lossy(&whole).replacen("\"format\":1,", "\"format\":2,", 1);
     for (bytes, code, word) in [
+        (
+            newer.as_bytes(),
+            1,
+            "a recording of format 2, and this tracer",
+        ),
+        (b"A text, of some length.\n", 1, "neither a recording"),
         (&capture[..capture.len() / 2], 0, "is cut or damaged"),
         (&capture[..10], 1, "not a capture"),
         (&whole[..whole.len() / 2], 0, "is cut"),
@@ -91,7 +100,38 @@ fn what_cannot_be_replayed_whole_is_told_in_one_line() {
         let said = stderr.iter().filter(|line| line.contains(word));
         assert_eq!(said.count(), 1, "{stderr:#?}");
     }
-    let (code, _, stderr) = agent::run(&["replay", "/no/such/file"]);
-    assert_eq!((code, stderr.len()), (1, 1), "{stderr:#?}");
-    assert!(stderr[0].contains("/no/such/file"), "{stderr:#?}");
+    for (path, word) in [
+        ("/no/such/file", "No such file"),
+        (folder.path().to_str().expect("a path"), "directory"),
+    ] {
+        let (code, _, stderr) = agent::run(&["replay", path]);
+        assert_eq!((code, stderr.len()), (1, 1), "{stderr:#?}");
+        assert!(stderr[0].contains(path), "{stderr:#?}");
+        assert!(stderr[0].contains(word), "{stderr:#?}");
+    }
+}
+
+/// In which there is no going back; compressed or not.
+#[test]
+fn what_comes_through_a_pipe_is_replayed() {
+    if !can_run() {
+        return;
+    }
+    for path in [&files("rec")[0], &files("pcapng")[0]] {
+        let wanted = fs::read_to_string(path.with_extension("json")).expect("beside it");
+        for (through, file) in [("cat", "-"), ("cat", "/dev/stdin"), ("gzip", "-")] {
+            let mut pipe = Command::new(through)
+                .stdin(fs::File::open(path).expect("ours"))
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("Debian has it");
+            let mut command = agent::command();
+            command.args(["replay", file, "-o", "json"]);
+            let from = pipe.stdout.take().expect("it is piped");
+            let output = command.stdin(from).output().expect("it starts");
+            assert!(output.status.success(), "{output:?}");
+            assert!(output.stdout == wanted.as_bytes(), "{path:?} by {through}");
+            assert!(pipe.wait().expect("it ends").success());
+        }
+    }
 }

@@ -193,7 +193,7 @@ pub enum Task {
     /// Make spans of a recording (--record), or of a pcap or pcapng capture; needs no rights
     #[command(max_term_width = 110)]
     Replay {
-        /// The recording or capture
+        /// The recording or capture, gzipped or not; `-` is standard input
         file: PathBuf,
         /// What becomes of spans.
         #[command(flatten)]

@@ -7,22 +7,31 @@
 pub mod pcap;
 
 use std::fs::File;
-use std::io::{self, BufReader, Read as _, Seek};
+use std::io::{self, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use flate2::read::MultiGzDecoder;
 use hashbrown::HashMap;
 
 use self::pcap::Capture;
-use crate::counters::{Counters, KernelCounters};
+use crate::counters::{Counters, KernelCounters, counted};
 use crate::record::{self, End, Input, Reader};
 use crate::resource::{self, Resource};
 use crate::stations::{Describe, Outlets, Source, Stations};
 
 /// How long to wait where the endpoint, or the reader of standard output, does not keep up.
 const PAUSE: Duration = Duration::from_millis(1);
+
+/// The path that stands for standard input.
+const STDIN: &str = "-";
+
+/// What a file begins with that gzip has compressed (RFC 1952).
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// Where bytes come from: a file, or a pipe, in which there is no going back.
+type Bytes = Box<dyn Read + Send>;
 
 /// A file that cannot be replayed.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +52,7 @@ pub enum Replay {
 /// A recording to be replayed.
 pub struct Recording {
     path: PathBuf,
-    reader: Reader<BufReader<File>>,
+    reader: Reader<BufReader<Bytes>>,
 }
 
 impl Replay {
@@ -59,23 +68,24 @@ impl Replay {
     }
 
     fn read(path: &Path) -> Result<Replay, record::Error> {
-        let mut file = File::open(path)?;
-        // Reading a folder fails later, and says less.
-        if file.metadata()?.is_dir() {
-            return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
+        let file: Bytes = match path == Path::new(STDIN) {
+            true => Box::new(io::stdin()),
+            false => Box::new(File::open(path)?),
+        };
+        let (mut begin, mut from) = begin(file)?;
+        if begin.starts_with(&GZIP) {
+            (begin, from) = self::begin(Box::new(MultiGzDecoder::new(from)))?;
         }
-        let mut begin = Vec::new();
-        (&mut file).take(4).read_to_end(&mut begin)?;
-        file.rewind()?;
+        let path = path.to_owned();
         if begin
             .first_chunk()
             .is_some_and(|begin| Capture::begins(*begin))
         {
-            return Ok(Replay::Capture(Capture::open(path, file)?));
+            return Ok(Replay::Capture(Capture::open(path, from)?));
         }
         Ok(Replay::Recording(Recording {
-            path: path.to_owned(),
-            reader: Reader::new(BufReader::new(file))?,
+            path,
+            reader: Reader::new(BufReader::new(from))?,
         }))
     }
 
@@ -91,6 +101,13 @@ impl Replay {
             Replay::Capture(capture) => capture.run(outlets, resource, stopped),
         }
     }
+}
+
+/// The first four bytes, and all of them.
+fn begin(mut from: Bytes) -> io::Result<(Vec<u8>, Bytes)> {
+    let mut begin = Vec::new();
+    (&mut from).take(4).read_to_end(&mut begin)?;
+    Ok((begin.clone(), Box::new(Cursor::new(begin).chain(from))))
 }
 
 /// Waits while who takes the spans does not keep up. Whether it is over: nobody takes them, or `stopped`
@@ -113,8 +130,8 @@ impl Recording {
         mut stopped: impl FnMut() -> bool,
     ) -> Counters {
         let header = self.reader.header();
-        let (tell, told) = channel();
-        let describe = as_told(told, resource);
+        let told = Told::default();
+        let describe = told.describe(resource);
         let mut to_unix = header.boot_to_unix;
         let mut stations = Stations::new(outlets, to_unix, header.seed, describe, None);
         let began = Instant::now();
@@ -125,10 +142,7 @@ impl Recording {
         let end = loop {
             match self.reader.input() {
                 Ok(Input::Event(event)) => stations.event(&event),
-                Ok(Input::Process(resource)) => {
-                    // The stations, and what receives it, live as long as this.
-                    _ = tell.send(resource);
-                }
+                Ok(Input::Process(resource)) => told.tell(resource),
                 Ok(Input::Told(since)) => {
                     stations.deliver(began + Duration::from_nanos(since));
                     stations.answer_readers(|| Source {
@@ -183,7 +197,8 @@ impl Recording {
             Some(End::Whole) | None => {}
         }
         if lost > 0 {
-            log::warn!("{path} lacks {lost} events, which its writer had no time for");
+            let lost = counted(lost, "event");
+            log::warn!("{path} lacks {lost} that its writer had no time for");
         }
     }
 }
@@ -192,18 +207,51 @@ fn unix(boot_ns: u64, to_unix: i64) -> u64 {
     boot_ns.saturating_add_signed(to_unix)
 }
 
-/// What processes are called, as was told before somebody asks, but for what the user says now.
-fn as_told(told: Receiver<Resource>, options: resource::Options) -> Describe {
-    let mut known: HashMap<u32, Resource> = HashMap::new();
-    Box::new(move |pid| {
-        known.extend(told.try_iter().map(|resource| (resource.pid, resource)));
-        // What was told of it may be in a part that is lost.
-        let resource = known.get(&pid).cloned().unwrap_or_else(|| Resource {
-            pid,
-            service_name: "unknown_service".to_owned(),
-            attributes: Vec::new(),
-            go: false,
-        });
-        Arc::new(resource.with(&options))
-    })
+/// What processes are called: told by who reads the file, before somebody asks. Beyond [`MOST_TOLD`], or
+/// [`MOST_BYTES`], all that was told is forgotten.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Known>>);
+
+#[derive(Default)]
+struct Known {
+    resources: HashMap<u32, Resource>,
+    /// What they take in a recording.
+    bytes: usize,
+}
+
+/// As many processes as the tracker knows.
+const MOST_TOLD: usize = 32_768;
+/// Some KB for each of them.
+const MOST_BYTES: usize = 64 << 20;
+
+impl Told {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, resource: Resource) {
+        let mut known = self.known();
+        let bytes = postcard::experimental::serialized_size(&resource).unwrap_or(MOST_BYTES);
+        if known.resources.len() >= MOST_TOLD || known.bytes + bytes > MOST_BYTES {
+            *known = Known::default();
+        }
+        known.bytes += bytes;
+        known.resources.insert(resource.pid, resource);
+    }
+
+    /// Answers who asks, but for what the user says now.
+    fn describe(&self, options: resource::Options) -> Describe {
+        let told = self.clone();
+        Box::new(move |pid| {
+            let resource = told.known().resources.get(&pid).cloned();
+            // What was told of it may be in a part that is lost.
+            let resource = resource.unwrap_or_else(|| Resource {
+                pid,
+                service_name: "unknown_service".to_owned(),
+                attributes: Vec::new(),
+                go: false,
+            });
+            Arc::new(resource.with(&options))
+        })
+    }
 }

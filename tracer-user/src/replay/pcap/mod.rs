@@ -8,10 +8,8 @@ mod packets;
 mod reassembly;
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{self, Read as _, Seek};
+use std::io::{self, Cursor, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
@@ -20,6 +18,7 @@ use sha2::{Digest, Sha256};
 use self::packet::{NoSegment, segment};
 use self::packets::Packets;
 use self::reassembly::{Counts, Party, Reassembly};
+use super::Told;
 use crate::counters::{Counters, KernelCounters, counted};
 use crate::resource::{self, Resource, Value};
 use crate::span::Seed;
@@ -67,14 +66,13 @@ impl Capture {
     ///
     /// # Errors
     /// It can't be read, or is none.
-    pub fn open(path: &Path, mut file: File) -> io::Result<Capture> {
+    pub fn open(path: PathBuf, mut from: impl io::Read + Send + 'static) -> io::Result<Capture> {
         let mut begin = Vec::new();
-        (&mut file).take(SEEDED_BY).read_to_end(&mut begin)?;
-        file.rewind()?;
+        (&mut from).take(SEEDED_BY).read_to_end(&mut begin)?;
         Ok(Capture {
-            path: path.to_owned(),
-            packets: Packets::new(file)?,
+            path,
             seed: Sha256::digest(&begin).into(),
+            packets: Packets::new(Cursor::new(begin).chain(from))?,
         })
     }
 
@@ -86,11 +84,11 @@ impl Capture {
         resource: resource::Options,
         mut stopped: impl FnMut() -> bool,
     ) -> Counters {
-        let (tell, told) = channel();
-        let describe = super::as_told(told, resource);
+        let told = Told::default();
+        let describe = told.describe(resource);
         let mut stations = Stations::new(outlets, 0, self.seed, describe, None);
         let mut clock = Clock::new();
-        let mut parties = Parties::new(tell);
+        let mut parties = Parties::new(told);
         let mut connections = Reassembly::new(move |party| parties.number(party));
         let mut read = Read::default();
         for packet in self.packets.by_ref() {
@@ -168,14 +166,14 @@ impl Clock {
 /// Who takes part, numbered like processes.
 struct Parties {
     numbers: HashMap<Party, u32, foldhash::fast::RandomState>,
-    tell: Sender<Resource>,
+    told: Told,
 }
 
 impl Parties {
-    fn new(tell: Sender<Resource>) -> Parties {
+    fn new(told: Told) -> Parties {
         Parties {
             numbers: HashMap::default(),
-            tell,
+            told,
         }
     }
 
@@ -190,8 +188,7 @@ impl Parties {
                 Party::Server(address) => (address.to_string(), address.ip()),
                 Party::Client(ip) => (ip.to_string(), ip),
             };
-            // Who receives it lives as long as the stations.
-            _ = self.tell.send(Resource {
+            self.told.tell(Resource {
                 pid: next,
                 service_name: name,
                 attributes: vec![("host.ip".to_owned(), Value::List(vec![ip.to_string()]))],
@@ -212,20 +209,25 @@ impl Read {
             counted(found.connections, "connection")
         );
         let parts = [
-            (found.repeated, "segments that came again"),
-            (found.gaps, "gaps where segments are missing"),
-            (found.missing, "bytes in them"),
-            (found.evicted, "connections put out, as there were too many"),
-            (self.others, "packets of other protocols"),
-            (self.fragments, "fragments of IP packets not read"),
+            (found.repeated, "segment", "that came again"),
+            (found.gaps, "gap", "where segments are missing"),
+            (found.missing, "byte", "missing there"),
+            (
+                found.evicted,
+                "connection",
+                "put out, as there were too many",
+            ),
+            (self.others, "packet", "of other protocols"),
+            (self.fragments, "fragment", "of IP packets not read"),
             (
                 self.headers,
-                "packets with headers that are cut or make no sense",
+                "packet",
+                "with headers that are cut or make no sense",
             ),
-            (self.links, "packets of a link type that is not read"),
+            (self.links, "packet", "of a link type that is not read"),
         ];
-        for (count, what) in parts.iter().filter(|(count, _)| *count > 0) {
-            _ = write!(text, "; {count} {what}");
+        for (count, what, which) in parts.iter().filter(|(count, ..)| *count > 0) {
+            _ = write!(text, "; {} {which}", counted(*count, what));
         }
         log::info!("{text}");
         if self.cut {

@@ -187,6 +187,7 @@ mod tests {
         }
         is_read(101, &v6(), v6_from);
         is_read(0, &with(&[2, 0, 0, 0], v4()), v4_from);
+        is_read(0, &with(&[0, 0, 0, 2], v4()), v4_from);
         is_read(0, &with(&[30, 0, 0, 0], v6()), v6_from);
         is_read(108, &with(&[0, 0, 0, 2], v4()), v4_from);
         let sll = [[0; 14].as_slice(), &[8, 0]].concat();
@@ -213,7 +214,45 @@ mod tests {
         let double = ethernet()
             .double_vlan(id, id)
             .ipv4([10, 0, 0, 1], [1; 4], 1);
-        is_read(1, &tcp(double.tcp(1000, 80, 5, 100)), "10.0.0.1:1000");
+        let mut double = tcp(double.tcp(1000, 80, 5, 100));
+        is_read(1, &double, "10.0.0.1:1000");
+        // As tagged before 802.1ad.
+        double[12..14].copy_from_slice(&[0x91, 0]);
+        is_read(1, &double, "10.0.0.1:1000");
+    }
+
+    #[test]
+    fn headers_between_ip_and_tcp() {
+        // Hop-by-hop and destination options, of 8 and 16 bytes; a fragment's that is the whole.
+        let options = b"\x3c\0\x01\x04\0\0\0\0\x2c\x01\x01\x0c\0\0\0\0\0\0\0\0\0\0\0\0";
+        let fragment = b"\x06\0\0\0\0\0\0\x07";
+        let plain = v6();
+        let mut packet = [&plain[..40], options, fragment, &plain[40..]].concat();
+        let length = packet.len() as u16 - 40;
+        packet[4..6].copy_from_slice(&length.to_be_bytes());
+        packet[6] = 0;
+        is_read(101, &packet, "[::1]:1000");
+        // More of it is to come.
+        packet[40 + options.len() + 3] = 1;
+        assert_eq!(segment(101, &packet), Err(NoSegment::Fragment));
+        // IPv4 with options: no operation, four times.
+        let plain = v4();
+        let mut packet = [&plain[..20], &[1; 4], &plain[20..]].concat();
+        packet[0] = 0x46;
+        let length = packet.len() as u16;
+        packet[2..4].copy_from_slice(&length.to_be_bytes());
+        is_read(101, &packet, "10.0.0.1:1000");
+    }
+
+    /// What the card is to cut into packets has no length yet, or none that fits.
+    #[test]
+    fn a_packet_before_it_is_cut_by_the_card() {
+        let mut packet = v4();
+        packet[2..4].fill(0);
+        is_read(101, &packet, "10.0.0.1:1000");
+        let mut packet = v6();
+        packet[4..6].fill(0);
+        is_read(101, &packet, "[::1]:1000");
     }
 
     #[test]

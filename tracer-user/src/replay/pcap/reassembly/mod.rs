@@ -144,15 +144,10 @@ impl<P: FnMut(Party) -> u32> Reassembly<P> {
     pub fn segment(&mut self, segment: &Segment<'_>, at: u64, mut each: impl FnMut(&Event<'_>)) {
         let (from, to) = (segment.from, segment.to);
         let key = (from.min(to), from.max(to));
-        let opens = segment.syn && segment.acknowledged.is_none();
-        if let Some(known) = self.flows.get(&key) {
-            let again = opens
-                && (known.closed
-                    || known.ways[CLIENT].first != Some(segment.sequence.wrapping_add(1)));
-            if again {
-                self.close(key, at, &mut each);
-                self.flows.remove(&key);
-            }
+        let known = self.flows.get(&key);
+        if known.is_some_and(|known| known.is_another(segment)) {
+            self.close(key, at, &mut each);
+            self.flows.remove(&key);
         }
         if !self.flows.contains_key(&key) {
             // What else may come of one that is not known says nothing.
@@ -272,6 +267,18 @@ struct Waiting<'a> {
 }
 
 impl Flow {
+    /// Whether a segment opens another connection between the same addresses.
+    fn is_another(&self, segment: &Segment<'_>) -> bool {
+        let first = Some(segment.sequence.wrapping_add(1));
+        let has = |end: usize| self.ways[end].first;
+        match (segment.syn, segment.acknowledged.is_some()) {
+            (false, _) => false,
+            (true, false) => self.closed || has(CLIENT) != first,
+            // What asked for it was not captured.
+            (true, true) => has(SERVER).is_some() && has(SERVER) != first,
+        }
+    }
+
     fn take(
         &mut self,
         sender: usize,

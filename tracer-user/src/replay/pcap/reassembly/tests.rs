@@ -234,6 +234,93 @@ fn a_reset_ends_and_the_addresses_may_be_used_again() {
     assert_eq!(counts.connections, 2);
 }
 
+/// An orderly end, then another connection: seen from its SYN, or from the answer to that alone.
+#[test]
+fn after_its_end_the_addresses_may_be_used_again() {
+    let fin = |segment: Segment<'static>| Segment {
+        fin: true,
+        ..segment
+    };
+    for all in [true, false] {
+        let mut segments = vec![
+            syn(),
+            answers_syn(),
+            fin(asks(0, b"ab")),
+            fin(segment(SERVER, CLIENT, 500, b"yes")),
+            // The last word comes once more.
+            fin(segment(SERVER, CLIENT, 500, b"yes")),
+        ];
+        if all {
+            segments.push(Segment {
+                sequence: 7,
+                ..syn()
+            });
+        }
+        segments.push(Segment {
+            sequence: 70,
+            acknowledged: Some(8),
+            ..answers_syn()
+        });
+        segments.push(Segment {
+            acknowledged: Some(71),
+            ..segment(CLIENT, SERVER, 8, b"new")
+        });
+        let (told, counts) = told(&segments);
+        assert_eq!(told.of(1), "Connected 0>ab Sending 0<yes Receiving All");
+        assert_eq!(told.of(3), "Connected 0>new", "with its SYN: {all}");
+        assert_eq!((counts.connections, counts.repeated), (2, 0));
+    }
+}
+
+/// Of bytes that come again with other content, the first ones count: in order and ahead.
+#[test]
+fn an_overlap_with_other_content_changes_nothing() {
+    let (told, _) = told(&[
+        syn(),
+        answers_syn(),
+        asks(0, b"abcd"),
+        asks(2, b"XXef"),
+        asks(8, b"ij"),
+        asks(6, b"ghYY"),
+        asks(8, b"Z"),
+    ]);
+    assert_eq!(told.of(2), "Accepted 0<abcd 4<ef 6<ghYY");
+}
+
+/// With TCP Fast Open a request comes with the SYN, and again where the server did not take it.
+#[test]
+fn bytes_may_come_with_the_syn() {
+    let with_bytes = Segment {
+        bytes: b"abcd",
+        length: 4,
+        ..syn()
+    };
+    let (told, counts) = told(&[with_bytes, answers_syn(), asks(0, b"abcd"), asks(4, b"ef")]);
+    assert_eq!(told.of(2), "Accepted 0<abcd 4<ef");
+    assert_eq!((counts.repeated, counts.gaps), (1, 0));
+}
+
+/// Probes of a window that is closed, or of an end that is silent: a byte that is yet to be taken, or was long ago.
+#[test]
+fn probes_are_nothing_new() {
+    let (told, counts) = told(&[
+        syn(),
+        answers_syn(),
+        asks(0, b"abcd"),
+        // The receiver has no room: one byte at a time, again and again.
+        asks(4, b"e"),
+        asks(4, b"e"),
+        acknowledges(4),
+        // Keep-alive, without a byte and with one.
+        asks(3, b""),
+        asks(3, b"\0"),
+        acknowledges(5),
+        asks(4, b"efgh"),
+    ]);
+    assert_eq!(told.of(2), "Accepted 0<abcd 4<e 5<fgh");
+    assert_eq!((counts.repeated, counts.gaps), (2, 0));
+}
+
 #[test]
 fn connections_are_bounded() {
     let mut told = Told::default();
