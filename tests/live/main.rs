@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Completion, Trial};
 use tests::agent::Family;
+use tests::recording;
 
 mod accounting;
 mod attach;
@@ -92,14 +93,17 @@ fn main() {
             None => (place, Family::ALL.len()),
         };
         let of_either = of_either.iter().skip(turn).step_by(turns);
+        // Over one family agents record, what is replayed then; over the other one they are as users have them.
+        let records = here.last() == Some(&family);
         for (name, test) in of_either.chain(&of_each) {
             let (name, test) = (format!("{}::{name}", family.name()), *test);
-            let (timed, missing) = (name.clone(), missing.clone());
+            let (named, missing) = (name.clone(), missing.clone());
             let trial = Trial::ignorable_test(name, move || {
                 if let Some(reason) = missing {
                     return Ok(Completion::ignored_with(format!("skipped: {reason}")));
                 }
-                let _timed = Timed(timed, Instant::now());
+                let _timed = Timed(named.clone(), Instant::now());
+                recording::begin(&named, records);
                 test(family);
                 Ok(Completion::Completed)
             });

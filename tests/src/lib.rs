@@ -20,7 +20,7 @@ pub mod otlp_json;
 pub mod page;
 pub mod parents;
 pub mod process;
-mod recording;
+pub mod recording;
 pub mod rpc;
 pub mod servers;
 pub mod sink;
