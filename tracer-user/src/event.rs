@@ -471,4 +471,4 @@ fn goroutine(fields: Fields<'_>) -> Result<Goroutine, BadRecord> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

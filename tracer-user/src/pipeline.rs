@@ -125,20 +125,15 @@ impl Pipeline {
         let targets = &mut self.targets;
         stations.gap(self.probes.has_gap());
         let (mut joining, mut changed) = (Vec::new(), Vec::new());
-        let count = self.probes.drain(|record| match event::decode(record) {
-            Ok(event) => {
-                joining.extend(joins(&event, targets));
-                if let Event::Process(process) = &event {
-                    changed.push(*process);
-                }
-                stations.event(&event);
+        let count = self.probes.drain(|record| {
+            let Some(event) = decode(record, bad) else {
+                return;
+            };
+            joining.extend(joins(&event, targets));
+            if let Event::Process(process) = &event {
+                changed.push(*process);
             }
-            Err(error) => {
-                if *bad == 0 {
-                    log::error!("a record from the kernel side cannot be read: {error}");
-                }
-                *bad += 1;
-            }
+            stations.event(&event);
         });
         // Before a process runs another program, whose goroutines are told again.
         let verdicts = self.stations.verdicts();
@@ -196,6 +191,18 @@ impl Pipeline {
         self.warnings.say(&counters, Instant::now());
         counters
     }
+}
+
+/// What a record tells. One that makes no sense is counted, and nothing else comes of it.
+fn decode<'a>(record: &'a [u8], bad: &mut u64) -> Option<Event<'a>> {
+    event::decode(record)
+        .inspect_err(|error| {
+            if *bad == 0 {
+                log::error!("a record from the kernel side cannot be read: {error}");
+            }
+            *bad += 1;
+        })
+        .ok()
 }
 
 /// What processes are called, now.
@@ -274,4 +281,45 @@ fn after(due: &mut Instant, now: Instant, interval: Duration) -> bool {
         *due = now + interval;
     }
     is_due
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::Formats;
+    use crate::event::tests::transfer_record;
+    use crate::export::{Exporter, Output, Settings};
+    use crate::semconv::{Paths, Routes};
+    use crate::stations::Outlets;
+
+    #[test]
+    fn a_record_that_makes_no_sense_is_counted_and_the_next_one_taken() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let settings = Settings {
+            output: Output::None,
+            ..Settings::default()
+        };
+        let outlets = Outlets {
+            paths: Paths::new(Routes::default()),
+            exporter: Exporter::start(settings, runtime.handle()).unwrap(),
+            metering: None,
+            formats: Formats::default(),
+        };
+        let describe = from_proc(resource::Options::default());
+        let mut stations = Stations::new(outlets, 0, [7; 32], describe, None);
+        let transfer = transfer_record();
+        let mut bad = 0;
+        for record in [&transfer[..], &transfer[..71], b"", b"\xff", &transfer] {
+            if let Some(event) = decode(record, &mut bad) {
+                stations.event(&event);
+            }
+        }
+        let kernel = KernelCounters {
+            transfers_seen: 5,
+            ..KernelCounters::default()
+        };
+        let counters = stations.finish(&source(kernel, bad));
+        assert_eq!(counters.transfers.delivered, 2);
+        assert_eq!(counters.transfers.lost["bad_record"], 3);
+    }
 }

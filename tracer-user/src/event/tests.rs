@@ -3,7 +3,7 @@
 use super::*;
 
 /// A transfer's record: 5 bytes received at 7, of process 2, thread 3, in the class of 256 bytes.
-fn transfer_record() -> Vec<u8> {
+pub(crate) fn transfer_record() -> Vec<u8> {
     let mut record = vec![1, 0]; // kind, direction
     record.extend(1u16.to_ne_bytes()); // flags: last piece
     record.extend(5u32.to_ne_bytes()); // captured
