@@ -5,7 +5,9 @@
 //! Elsewhere: an agent that is stopped or starved ([`crate::accounting`]), endpoints that are away
 //! ([`crate::export`]), a target that is killed ([`crate::attach`]).
 
-use std::io::Write;
+use std::fs::OpenOptions;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tests::agent::{Agent, Family};
@@ -13,6 +15,7 @@ use tests::check;
 use tests::load::{self, get};
 use tests::servers::{self, Kind, Server};
 use tests::sink::Sink;
+use tests::wait;
 
 use crate::Test;
 use crate::attach::{assert_nothing_left, bpf_objects};
@@ -22,6 +25,7 @@ use crate::common::{OK, plain_peer, through};
 pub fn tests() -> Vec<(&'static str, Test)> {
     vec![
         ("faults_attached_and_detached", cycles as Test),
+        ("faults_ends_behind_its_target", ends_behind_its_target),
         ("faults_storm_of_processes", storm),
         ("faults_name_does_not_resolve", name_does_not_resolve),
         ("faults_files_take_nothing", files_take_nothing),
@@ -67,6 +71,37 @@ fn cycles(family: Family) {
         }
     });
     assert_nothing_left(&before);
+}
+
+/// Of two processes of one Go program one ends, and then the agent, at once: what takes the probes off is not
+/// interrupted, of which the kernel would say that it leaks. Over the family whose own hooks are off sooner.
+fn ends_behind_its_target(_: Family) {
+    let family = Family::here()[0];
+    let mut kernel_says = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open("/dev/kmsg")
+        .expect("root reads it");
+    kernel_says.seek(SeekFrom::End(0)).expect("its end");
+    for _ in 0..3 {
+        let [first, second] = [(); 2].map(|()| Server::start(Kind::Go));
+        let pids = format!("{},{}", first.pid(), second.pid());
+        let agent = Agent::start(["-p", &pids, "-o", "none", "--probes", family.name()]);
+        drop(first);
+        wait::until("a thread that takes probes off", wait::SOON, || {
+            let threads = std::fs::read_dir(format!("/proc/{}/task", agent.process.pid())).ok()?;
+            let mut names = threads
+                .flatten()
+                .filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
+            names.find(|name| name == "tracer-detach\n")
+        });
+        agent.stop();
+    }
+    let mut record = [0; 8192];
+    while let Ok(length) = kernel_says.read(&mut record) {
+        let said = String::from_utf8_lossy(&record[..length]);
+        assert!(!said.contains("leaking uprobe"), "{said}");
+    }
 }
 
 /// Says that it is over when it goes, also when a test fails.

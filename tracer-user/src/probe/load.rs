@@ -167,6 +167,7 @@ impl Kernel {
     pub(super) fn detach(&mut self) {
         let calls = self.calls.drain(..).map(boxed);
         drop_together(calls.chain(self.go.take_links().map(boxed)));
+        self.go.finish();
         for (_, program) in self.ebpf.programs_mut() {
             // Fails only for what is not loaded.
             let _ = match program {

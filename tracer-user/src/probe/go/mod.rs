@@ -19,7 +19,7 @@ use std::num::NonZeroU32;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use aya::maps::{HashMap, MapData};
 use aya::programs::UProbe;
@@ -51,8 +51,8 @@ pub(super) struct Go {
     programs: StdMap<FileId, Option<Arc<Program>>>,
     /// What is attached, by process.
     attached: StdMap<u32, Vec<UProbeLink>>,
-    /// Takes off what is sent to it; begun with the first.
-    detacher: Option<Sender<Vec<UProbeLink>>>,
+    /// Takes off what is given to it; begun with the first.
+    detacher: Option<Detacher>,
     /// It was said that probes are not allowed.
     warned: bool,
 }
@@ -121,8 +121,9 @@ impl Go {
         if let Some(links) = self.attached.remove(&pid)
             && !links.is_empty()
         {
+            let detacher = self.detacher.get_or_insert_with(Detacher::start);
             // If there is no thread they are taken off here.
-            _ = self.detacher.get_or_insert_with(detacher).send(links);
+            _ = detacher.links.send(links);
         }
         if self.known.has_bit(pid) {
             self.known.clear_bit(pid);
@@ -133,6 +134,13 @@ impl Go {
     /// All that is attached, for whoever takes it off.
     pub(super) fn take_links(&mut self) -> impl Iterator<Item = UProbeLink> {
         std::mem::take(&mut self.attached).into_values().flatten()
+    }
+
+    /// Waits until nothing of the processes that left is attached any more.
+    pub(super) fn finish(&mut self) {
+        if let Some(detacher) = self.detacher.take() {
+            detacher.finish();
+        }
     }
 
     /// What the file of a process says, read once per file.
@@ -156,13 +164,31 @@ impl Go {
 
 /// A thread that takes probes off: the kernel has whoever does it wait for tens of milliseconds each, and
 /// the caller has a ring to read.
-fn detacher() -> Sender<Vec<UProbeLink>> {
-    let (sender, links) = mpsc::channel();
-    let name = "tracer-detach".to_owned();
-    _ = thread::Builder::new()
-        .name(name)
-        .spawn(move || links.into_iter().for_each(drop));
-    sender
+struct Detacher {
+    links: Sender<Vec<UProbeLink>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Detacher {
+    fn start() -> Detacher {
+        let (links, given) = mpsc::channel::<Vec<UProbeLink>>();
+        let thread = thread::Builder::new()
+            .name("tracer-detach".to_owned())
+            .spawn(move || given.into_iter().for_each(drop));
+        Detacher {
+            links,
+            thread: thread.ok(),
+        }
+    }
+
+    /// Waits until all are off. A process that exits meanwhile interrupts the kernel at it
+    /// (`uprobe_unregister_nosync`), and that keeps the probe's memory for ever.
+    fn finish(self) {
+        drop(self.links);
+        if let Some(thread) = self.thread {
+            _ = thread.join();
+        }
+    }
 }
 
 fn attach(
