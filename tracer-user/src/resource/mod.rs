@@ -41,6 +41,10 @@ use host::Host;
 /// (`OTEL_ATTRIBUTE_COUNT_LIMIT`). A resource travels with every batch.
 const ATTRIBUTES_LIMIT: usize = 128;
 
+/// Longest text taken of a process: twice a path's longest (`PATH_MAX`); operators write some 1 KiB of attributes.
+/// Each of its variables and arguments may have 128 KiB (`MAX_ARG_STRLEN`), and its resource is kept.
+const LONGEST_TEXT: usize = 8_192;
+
 /// The namespace that semantic conventions give for `service.instance.id` as UUID version 5.
 const INSTANCE_NAMESPACE: Uuid = Uuid::from_u128(0x4d63009a_8d0f_11ee_aad7_4c796ed8e320);
 
@@ -125,8 +129,15 @@ impl Facts {
     }
 
     fn variable(&self, name: &str) -> Option<String> {
-        let value = self.environment.get(OsStr::new(name))?.to_string_lossy();
-        Some(value.trim().to_owned()).filter(|value| !value.is_empty())
+        let value = self.environment.get(OsStr::new(name))?;
+        if value.len() > LONGEST_TEXT {
+            log::debug!(
+                "process {}: {name} has over {LONGEST_TEXT} bytes: ignored",
+                self.pid
+            );
+            return None;
+        }
+        Some(value.to_string_lossy().trim().to_owned()).filter(|value| !value.is_empty())
     }
 
     fn exe_name(&self) -> Option<String> {
@@ -226,6 +237,7 @@ fn build(facts: &Facts, options: &Options, host: &Host) -> Resource {
             let directory = facts.directory.as_deref();
             Some(name::of(exe.as_deref()?, &facts.arguments, directory))
         })
+        .filter(|name| name.len() <= LONGEST_TEXT)
         .unwrap_or_else(|| match &facts.stat {
             Some(stat) => format!("unknown_service:{}", stat.comm),
             None => "unknown_service".to_owned(),
@@ -303,7 +315,9 @@ struct Builder {
 
 impl Builder {
     fn text(&mut self, name: &str, value: Option<impl Into<String>>) {
-        self.put(name, value.map(|value| Value::Text(value.into())));
+        let value = value.map(Into::into);
+        let value = value.filter(|value: &String| value.len() <= LONGEST_TEXT);
+        self.put(name, value.map(Value::Text));
     }
 
     fn int(&mut self, name: &str, value: Option<i64>) {

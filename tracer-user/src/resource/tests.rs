@@ -128,6 +128,23 @@ fn a_process_may_not_say_that_it_is_another() {
 }
 
 #[test]
+fn of_what_a_process_says_the_length_is_bounded() {
+    let long = "x".repeat(LONGEST_TEXT + 1);
+    let attributes = format!("team=a,long={long}");
+    let said = [
+        ("OTEL_SERVICE_NAME", &long[..]),
+        ("OTEL_RESOURCE_ATTRIBUTES", &attributes),
+    ];
+    let resource = described(&said, &Options::default());
+    assert_eq!(text(&resource, "team"), None);
+    assert!(resource.service_name.len() < 100);
+    let mut facts = Facts::read(std::process::id());
+    facts.arguments = vec![long];
+    let resource = build(&facts, &Options::default(), Host::get());
+    assert_eq!(text(&resource, "process.command"), None);
+}
+
+#[test]
 fn a_process_that_is_gone() {
     let resource = describe(999_999_999, &Options::default());
     assert_eq!(resource.service_name, "unknown_service");

@@ -140,16 +140,40 @@ fn without_secrets<'a>(text: Cow<'a, str>, separators: &[char]) -> Cow<'a, str> 
         let value_end = begin + parameter.trim_end_matches(separators).len();
         // Its value may be a URL that has parameters itself.
         let mut at = begin;
-        for nested in parameter.split_inclusive(['?', '#']) {
-            if let Some(key) = secret(nested) {
-                secrets.push(at + key.len() + 1..value_end);
-                break;
-            }
-            at += nested.len();
+        let mut nested = parameter.split_inclusive(['?', '#']);
+        let found = nested.find_map(|nested| {
+            let key = secret(nested);
+            at += key.map_or(nested.len(), |key| key.len() + 1);
+            key
+        });
+        if found.is_some() {
+            secrets.push(at..value_end);
+        } else if let Some((key, value)) = parameter.split_once('=')
+            && encodes_secrets(value)
+        {
+            secrets.push(begin + key.len() + 1..value_end);
         }
         begin += parameter.len();
     }
     replaced(text, &secrets, "REDACTED")
+}
+
+/// Whether a percent-encoded URL, or query, in a value has what is not to be shown. Looked at is what was
+/// encoded once.
+fn encodes_secrets(value: &str) -> bool {
+    let encoded = |digits: &[u8; 2]| matches!(digits, b"3d" | b"3D" | b"40");
+    let mut escapes = memchr::memchr_iter(b'%', value.as_bytes());
+    if !escapes.any(|at| {
+        value.as_bytes()[at + 1..]
+            .first_chunk()
+            .is_some_and(encoded)
+    }) {
+        return false;
+    }
+    let decoded = percent_encoding::percent_decode_str(value).decode_utf8_lossy();
+    let mut parameters = decoded.split(['?', '#', '&', ';']);
+    parameters.any(|parameter| secret(parameter).is_some())
+        || matches!(without_users(Cow::Borrowed(&decoded)), Cow::Owned(_))
 }
 
 /// `user:password@` of URLs within it is replaced.
@@ -316,6 +340,12 @@ mod tests {
         assert_eq!(
             shown("token=s3c?r3t=1#s3cr3t&mail=a@b&url=//h/@c&q=//h&m=a@b"),
             "token=REDACTED&mail=a@b&url=//h/@c&q=//h&m=a@b"
+        );
+        assert_eq!(
+            shown(
+                "url=http%3A%2F%2Fh%2F%3Ftoken%3Ds3cr3t&u=https%3a%2f%2fu%3as3cr3t%40h&mail=a%40b&q=a%3Db%"
+            ),
+            "url=REDACTED&u=REDACTED&mail=a%40b&q=a%3Db%"
         );
         let shown = |path| redacted_path(Cow::Borrowed(path)).into_owned();
         assert_eq!(
