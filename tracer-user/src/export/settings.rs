@@ -53,11 +53,11 @@ impl Signal {
         }
     }
 
-    /// What a request holds, for messages.
-    pub(super) fn items(self) -> &'static str {
+    /// What a request holds some of, for messages.
+    pub(super) fn item(self) -> &'static str {
         match self {
-            Signal::Traces => "spans",
-            Signal::Metrics => "data points",
+            Signal::Traces => "span",
+            Signal::Metrics => "data point",
         }
     }
 }

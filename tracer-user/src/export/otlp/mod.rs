@@ -31,6 +31,7 @@ use self::trouble::Trouble;
 use super::Error;
 use super::batch::Request;
 use super::settings::{self, Batching};
+use crate::counters::counted;
 
 /// Requests under way at once. One fills a fast link already; a few hide the round trip to a far
 /// endpoint (4 x 2,048 spans each 80 ms are 100,000 a second) without flooding one that recovers.
@@ -137,8 +138,9 @@ impl Otlp {
         // The task holds the other end as long as it may still count.
         if self.ended.recv_timeout(PATIENCE.min(timeout)) == Err(RecvTimeoutError::Timeout) {
             let count = self.shared.waiting_spans.load(Ordering::Relaxed);
-            let (items, address) = (self.shared.signal.items(), self.shared.client.address());
-            log::warn!("{count} {items} still wait for {address}; {timeout:.0?} at most");
+            let items = counted(count as u64, self.shared.signal.item());
+            let address = self.shared.client.address();
+            log::warn!("{items} waiting for {address}; {timeout:.0?} at most");
             let _ = self.ended.recv();
         }
         Arc::clone(&self.shared.delivered)

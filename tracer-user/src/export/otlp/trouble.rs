@@ -4,6 +4,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use crate::counters::counted;
 use crate::export::settings::Signal;
 use crate::warnings::INTERVAL;
 
@@ -37,9 +38,9 @@ impl Trouble {
     pub(super) fn unreachable(&self, why: &str) {
         if self.state().unreachable_line(Instant::now()) {
             log::warn!(
-                "OTLP endpoint {}: {why}; retrying, {} wait",
+                "OTLP endpoint {}: {why}; retrying, {}s wait",
                 self.address,
-                self.signal.items()
+                self.signal.item()
             );
         }
     }
@@ -48,9 +49,9 @@ impl Trouble {
     pub(super) fn over(&self) {
         if self.state().unreachable.take().is_some() {
             log::warn!(
-                "OTLP endpoint {} takes {} again",
+                "OTLP endpoint {} takes {}s again",
                 self.address,
-                self.signal.items()
+                self.signal.item()
             );
         }
     }
@@ -60,9 +61,9 @@ impl Trouble {
         let line = self.state().rejected_line(spans, Instant::now());
         if let Some(count) = line {
             log::warn!(
-                "OTLP endpoint {} rejected {count} {}: {why}",
+                "OTLP endpoint {} rejected {}: {why}",
                 self.address,
-                self.signal.items()
+                counted(count, self.signal.item())
             );
         }
     }
