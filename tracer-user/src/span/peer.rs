@@ -20,6 +20,11 @@ use crate::event::ConnectionId;
 /// with more to do than processors that is some time slices of a few ms.
 const GRACE: u64 = 100_000_000;
 
+/// The same on a connection both ends of which are known to be traced: unless its record is lost, the other
+/// end comes, however long a starved or emulated processor takes to get there; a second is what spans may
+/// be late.
+const GRACE_OF_KNOWN: u64 = 1_000_000_000;
+
 /// Spans held back at once: at the first exchange of 20,000 new connections a second.
 pub(super) const MAX_HELD: usize = 4096;
 
@@ -49,6 +54,7 @@ impl Tracker {
             Kind::Client => exchange.opening,
         };
         let may_come = (peer.is_some() || may_come) && !connection.lonely;
+        let until = self.now + grace(connection);
         let (numbers, lonely) = (connection.peer_numbers, connection.lonely);
         let other = peer.and_then(|peer| self.other_end(exchange, &ends, peer, numbers));
         if let Some(other) = other {
@@ -64,7 +70,7 @@ impl Tracker {
             (Kind::Server, Some(client)) => self.belongs_to(key, client),
             (Kind::Client, Some(server)) => self.belongs_to(server, key),
             (Kind::Server, None) if may_come && !self.belongs_to_held(key, &ends, position) => {
-                self.traces.await_parent(node, self.now + GRACE);
+                self.traces.await_parent(node, until);
             }
             (Kind::Client, None) if may_come => self.meet_held(key, &ends, position),
             (_, None) => {}
@@ -148,7 +154,8 @@ impl Tracker {
             && connection.ends.addresses.is_some()
             && (connection.peer.is_some() || exchange.opening)
         {
-            self.traces.await_parent(exchange.node, self.now + GRACE);
+            let until = self.now + grace(connection);
+            self.traces.await_parent(exchange.node, until);
         }
     }
 
@@ -221,5 +228,13 @@ impl Tracker {
         for held in std::mem::take(&mut self.held) {
             self.emit(held.exchange, &held.ends, host);
         }
+    }
+}
+
+/// How long the other end of an exchange on that connection is waited for.
+fn grace(connection: &Connection) -> u64 {
+    match connection.peer {
+        Some(_) => GRACE_OF_KNOWN,
+        None => GRACE,
     }
 }
